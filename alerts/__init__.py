@@ -1,0 +1,1 @@
+"""From columns to a crew's phone: rules, engine, lifecycle, notification."""

@@ -1,0 +1,213 @@
+"""Deliveries become batches: topic and JSON in, columns out; what cannot be read becomes a Reject with its reason.
+
+Decoding is total: every delivery ends in a batch row or in a reject, and the counts say so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, NamedTuple, Protocol
+
+import msgspec
+import numpy as np
+
+from devices import topics
+from devices.batch import MARK_FUTURE, Batch, make_batch
+from devices.kinds import Field, Kind
+from devices.registry import Registry
+
+PAYLOAD_BYTES_MAX = 256 * 1024  # a concentrator's day of 15-minute readings is under 64 kB
+READINGS_MAX = 2000  # readings in one message
+FUTURE_MS = 120_000  # device clocks further ahead than this are clamped (alerting.md part 5)
+OLDEST_MS = 946_684_800_000  # 2000-01-01: before this a device's clock was never set
+NEWEST_MS = 4_102_444_800_000  # 2100-01-01: beyond this the unit is not milliseconds
+
+REASONS = ("topic", "kind", "unknown_device", "too_large", "unreadable", "wrong_form", "clock")
+
+
+class Delivery(Protocol):
+    """A message as the broker handed it over (an mqtt5 PublishPacket is one)."""
+
+    topic: str
+    payload: bytes
+
+
+class Reject(NamedTuple):
+    """A message that could not be read, kept whole.
+
+    Attributes:
+        topic, payload: as received.
+        reason: one of REASONS.
+        detail: what exactly was wrong, for a person.
+        device_id, kind: as the topic says, empty where it says nothing.
+        arrival_ms: host time, epoch milliseconds.
+    """
+
+    topic: str
+    payload: bytes
+    reason: str
+    detail: str
+    device_id: str
+    kind: str
+    arrival_ms: int
+
+
+@dataclass(slots=True)
+class Decoded:
+    """What a group of deliveries held.
+
+    Attributes:
+        batches: one a kind, rows in order of arrival.
+        rejects: messages kept apart; each counts as one reading received.
+        received: readings by kind name (``unknown`` where the topic names no kind): rows plus rejects.
+    """
+
+    batches: list[Batch] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+    received: dict[str, int] = field(default_factory=dict)
+
+
+class _Target(NamedTuple):
+    row: int
+    kind: int
+
+
+class Decoder:
+    """Turns deliveries into batches, for one catalog and one registry.
+
+    Args:
+        registry: who is known; a device outside it is rejected as ``unknown_device``.
+        city: deliveries of another city are rejected as ``topic``.
+    """
+
+    def __init__(self, registry: Registry, city: str) -> None:
+        self.registry = registry
+        self.city = city
+        self._targets: dict[str, _Target] = {}
+        self._kinds: list[Kind] = list(registry.catalog)
+        self._one: list[Callable[[bytes], Any]] = []
+        self._many: list[Callable[[bytes], Any]] = []
+        for kind in self._kinds:
+            shape = reading_type(kind)
+            self._one.append(msgspec.json.Decoder(shape).decode)
+            self._many.append(msgspec.json.Decoder(list[shape]).decode)  # type: ignore[valid-type]
+
+    def decode(self, deliveries: Sequence[Delivery], now_ms: int) -> Decoded:
+        """Read ``deliveries`` that arrived at ``now_ms`` (epoch milliseconds)."""
+        out = Decoded()
+        rows: list[list[tuple[float, ...]]] = [[] for _ in self._kinds]
+        devices: list[list[int]] = [[] for _ in self._kinds]
+        targets, one, many = self._targets, self._one, self._many
+        astuple = msgspec.structs.astuple
+        for delivery in deliveries:
+            payload = delivery.payload
+            target = targets.get(delivery.topic)
+            if target is None:
+                found = self._resolve(delivery, now_ms)
+                if isinstance(found, Reject):
+                    out.rejects.append(found)
+                    continue
+                target = found
+            row, kind = target
+            try:
+                if payload[:1] == b"{" and len(payload) <= PAYLOAD_BYTES_MAX:
+                    rows[kind].append(astuple(one[kind](payload)))
+                    devices[kind].append(row)
+                else:
+                    readings = self._several(payload, many[kind])
+                    rows[kind].extend(map(astuple, readings))
+                    devices[kind].extend([row] * len(readings))
+            except (msgspec.MsgspecError, ValueError, RecursionError) as trouble:
+                out.rejects.append(self._refuse(delivery, trouble, now_ms))
+        self._finish(out, rows, devices, now_ms)
+        return out
+
+    def _several(self, payload: bytes, decode: Callable[[bytes], Any]) -> list[Any]:
+        if len(payload) > PAYLOAD_BYTES_MAX:
+            raise _TooLargeError(f"{len(payload)} bytes; at most {PAYLOAD_BYTES_MAX} are read")
+        readings: list[Any] = decode(payload)
+        if not readings:
+            raise ValueError("an empty list of readings")
+        if len(readings) > READINGS_MAX:
+            raise _TooLargeError(f"{len(readings)} readings in one message; at most {READINGS_MAX} are read")
+        return readings
+
+    def _resolve(self, delivery: Delivery, now_ms: int) -> _Target | Reject:
+        address = topics.parse(delivery.topic)
+        if address is None or address.city != self.city:
+            detail = f"expected {topics.up(self.city, '{kind}', '{device_id}')}"
+            return Reject(delivery.topic, delivery.payload, "topic", detail, "", "", now_ms)
+        kind = self.registry.catalog.kinds.get(address.kind)
+        if kind is None:
+            detail = f"no kind '{address.kind}'; known: {', '.join(self.registry.catalog.kinds)}"
+            return Reject(delivery.topic, delivery.payload, "kind", detail, address.device_id, "", now_ms)
+        row = self.registry.row.get(address.device_id)
+        if row is None or self.registry.kind[row] != kind.index:
+            detail = f"no {kind.name} '{address.device_id}' in the registry"
+            who = (address.device_id, kind.name)
+            return Reject(delivery.topic, delivery.payload, "unknown_device", detail, *who, now_ms)
+        target = _Target(row, kind.index)
+        self._targets[delivery.topic] = target  # bounded by the registry: strangers are never remembered
+        return target
+
+    def _refuse(self, delivery: Delivery, trouble: Exception, now_ms: int) -> Reject:
+        if isinstance(trouble, _TooLargeError):
+            reason = "too_large"
+        elif isinstance(trouble, msgspec.ValidationError) and str(trouble).endswith(".ts`"):
+            reason = "clock"
+        elif isinstance(trouble, msgspec.ValidationError):
+            reason = "wrong_form"
+        else:
+            reason = "unreadable"
+        address = topics.parse(delivery.topic)
+        device_id, kind = (address.device_id, address.kind) if address else ("", "")
+        return Reject(delivery.topic, delivery.payload, reason, str(trouble)[:300], device_id, kind, now_ms)
+
+    def _finish(self, out: Decoded, rows: list[list[tuple[float, ...]]], devices: list[list[int]], now_ms: int) -> None:
+        counts: dict[str, int] = defaultdict(int)
+        for reject in out.rejects:
+            counts[reject.kind or "unknown"] += 1
+        for kind, table, device in zip(self._kinds, rows, devices, strict=True):
+            if not table:
+                continue
+            block = np.array(table, dtype=np.float64)  # None, where JSON said null, becomes NaN
+            counts[kind.name] += len(table)
+            out.batches.append(_batch(kind, block, device, now_ms))
+        out.received = dict(counts)
+
+
+def _batch(kind: Kind, block: np.ndarray[Any, np.dtype[np.float64]], device: list[int], now_ms: int) -> Batch:
+    sent = block[:, 0].astype(np.int64)  # epoch milliseconds stay exact in float64 until the year 287396
+    batch = make_batch(kind, now_ms, sent, device, np.ascontiguousarray(block[:, 1:].T))
+    ahead = sent > now_ms + FUTURE_MS
+    if ahead.any():
+        batch.time_ms = np.where(ahead, now_ms, sent)
+        batch.marks = np.where(ahead, MARK_FUTURE, 0).astype(np.uint8)
+    return batch
+
+
+class _TooLargeError(ValueError):
+    pass
+
+
+def reading_type(kind: Kind) -> type[msgspec.Struct]:
+    """Return the JSON form of one reading: ``ts`` in epoch milliseconds and the kind's fields, each optional.
+
+    Unknown keys are passed over: devices send more than a city asked for.
+    """
+    columns: list[tuple[str, Any, Any]] = [(f.name, _json_type(f), math.nan) for f in kind.fields]
+
+    epoch_ms = Annotated[int, msgspec.Meta(ge=OLDEST_MS, le=NEWEST_MS)]
+    name = f"{kind.name.title()}Reading"
+    return msgspec.defstruct(name, [("ts", epoch_ms), *columns], gc=False)
+
+
+def _json_type(declared: Field) -> Any:  # noqa: ANN401 - a type made at run time
+    if declared.type == "bool":
+        return bool | int | None
+    if declared.type in ("int", "code"):
+        return int | None
+    return float | None

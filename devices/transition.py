@@ -1,0 +1,51 @@
+"""What the rules say has changed: one alert beginning or ending, in a form that storage and people can keep."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+ACTIVE = "active"
+CLEARED = "cleared"
+SEVERITIES = ("critical", "major", "minor", "info")
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One alert becoming active or cleared.
+
+    Attributes:
+        alert_id: derived from rule, entity and onset, so that a repeat after a crash is the same alert.
+        rule: id of the rule.
+        entity: what it is about: ``device:lamp-0001``, ``road:…``, ``cabinet:…``, ``grid:…``.
+        state: ACTIVE or CLEARED.
+        at_ms: event time of the transition, epoch milliseconds.
+        onset_ms: event time at which the condition first held.
+        severity: one of SEVERITIES.
+        message: by language (``en``, ``zh``): place and reason for a crew.
+        values: the numbers behind it (value, threshold, coverage …).
+        reason: why it cleared (``recovered``, ``data_lost``, ``rule_changed``); empty while active.
+        kind: kind of facility.
+        lon, lat: where to go, degrees; NaN where unknown.
+        district: for the receiver's choice.
+    """
+
+    alert_id: str
+    rule: str
+    entity: str
+    state: str
+    at_ms: int
+    onset_ms: int
+    severity: str
+    message: dict[str, str]
+    values: dict[str, float] = field(default_factory=dict)
+    reason: str = ""
+    kind: str = ""
+    lon: float = float("nan")
+    lat: float = float("nan")
+    district: str = ""
+
+
+def alert_id(rule: str, entity: str, onset_ms: int) -> str:
+    """Return the id of the alert of ``rule`` on ``entity`` that began at ``onset_ms``."""
+    return hashlib.blake2s(f"{rule}|{entity}|{onset_ms}".encode(), digest_size=10).hexdigest()
