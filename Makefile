@@ -1,0 +1,47 @@
+# Lamplighter 点灯人. `make demo` starts it, `make test` tests it; both do all their own set-up.
+.PHONY: demo run test check servers bench screenshot lock console ready ready-dev clean help
+.DEFAULT_GOAL := help
+
+demo: ready console          ## a simulated city with everything running (FOR=60s stops by itself)
+	@.venv/bin/lamplighter demo $(if $(FOR),--for $(FOR)) $(ARGS)
+
+run: ready console           ## the real thing, with lamplighter.yaml (see `lamplighter init`)
+	@.venv/bin/lamplighter run $(ARGS)
+
+test: ready-dev console      ## all tests; those that need absent servers are skipped by name
+	@.venv/bin/python -m pytest $(ARGS)
+
+check: ready-dev             ## style, types, the direction of imports
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/lint-imports
+
+servers:                     ## Mosquitto, InfluxDB, nginx and Chromium for the tests (Debian, Ubuntu)
+	@sh scripts/servers.sh
+
+bench: ready-dev             ## CPU a reading on the whole way, beside a plain script, in one run
+	@.venv/bin/python -m bench.whole_way $(ARGS)
+
+screenshot: ready-dev console ## docs/images/console.png from a running demo
+	@.venv/bin/python -m scripts.picture
+
+lock:                        ## make the locks anew from pyproject.toml (needs uv)
+	@sh scripts/lock.sh
+
+console: console/dist/index.html
+
+console/dist/index.html: $(shell find console -path console/node_modules -prune -o -path console/dist -prune -o -type f -print 2>/dev/null)
+	@sh scripts/console.sh
+
+ready:
+	@sh scripts/setup.sh run
+
+ready-dev:
+	@sh scripts/setup.sh dev
+
+clean:                       ## remove what was installed and built
+	rm -rf .venv console/node_modules console/dist .lamplighter
+
+help:
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | expand -t 14

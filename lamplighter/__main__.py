@@ -1,0 +1,239 @@
+"""The command line: argument parsing only; each command says in plain words what it did or what is wrong."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from devices.yamlfile import ConfigError
+from lamplighter import __version__
+
+app = typer.Typer(
+    name="lamplighter",
+    help="Lamplighter 点灯人 watches streetlights, manhole covers, drainage pumps and muck trucks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+rules_app = typer.Typer(help="Check rules before they judge.", no_args_is_help=True)
+devices_app = typer.Typer(help="The registry: what the city owns.", no_args_is_help=True)
+quarantine_app = typer.Typer(help="Messages that could not be read, kept whole.", no_args_is_help=True)
+dashboards_app = typer.Typer(help="Grafana boards as code.", no_args_is_help=True)
+app.add_typer(rules_app, name="rules")
+app.add_typer(devices_app, name="devices")
+app.add_typer(quarantine_app, name="quarantine")
+app.add_typer(dashboards_app, name="dashboards")
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="Settings file; default lamplighter.yaml where there is one.", show_default=False),
+]
+
+
+@app.command()
+def demo(
+    run_for: Annotated[str, typer.Option("--for", help="Stop by itself after this long, such as 60s or 5m.")] = "",
+    seed: Annotated[int, typer.Option(help="The simulated city's seed.")] = 1,
+    port: Annotated[int, typer.Option(help="Where the console listens; 0 takes a free port.")] = 8080,
+    folder: Annotated[Path, typer.Option(help="Where the demo keeps its data; emptied at the start.")] = Path(
+        ".lamplighter/demo"
+    ),
+    broker: Annotated[str, typer.Option(help="auto, mosquitto or iotcore.")] = "auto",
+) -> None:
+    """Start a simulated city with everything running, on this machine alone."""
+    from lamplighter.demo import run_demo
+    from lamplighter.durations import seconds
+
+    raise typer.Exit(run_demo(folder, seed, port, seconds(run_for) if run_for else None, broker))
+
+
+@app.command()
+def run(config: Config = None) -> None:
+    """Watch the city that the settings describe, until stopped."""
+    from lamplighter.service import run_service
+
+    raise typer.Exit(run_service(_settings(config)))
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="New folder for settings, credentials and data.")] = Path(),
+    city: Annotated[str, typer.Option(help="City id, as in every topic.")] = "city",
+    registry: Annotated[list[Path] | None, typer.Option(help="CSV or GeoJSON files of assets to import.")] = None,
+    store: Annotated[str, typer.Option(help="sqlite or influxdb.")] = "sqlite",
+) -> None:
+    """Write a configuration, generate credentials and import a registry."""
+    from lamplighter.init import write_house
+
+    for line in write_house(folder, city, registry or [], store):
+        typer.echo(line)
+
+
+@app.command()
+def simulate(
+    config: Config = None,
+    seed: Annotated[int, typer.Option(help="The city's seed.")] = 1,
+    speed: Annotated[float, typer.Option(help="City seconds a second.")] = 1.0,
+    run_for: Annotated[str, typer.Option("--for", help="Stop after this long on the wall.")] = "",
+    truth: Annotated[Path | None, typer.Option(help="Write the injected faults here, as JSON lines.")] = None,
+    faults: Annotated[bool, typer.Option(help="Inject the faults of the first-light script.")] = True,
+    registry_out: Annotated[
+        Path | None, typer.Option(help="Write the simulated city's registry here (GeoJSON) and stop.")
+    ] = None,
+) -> None:
+    """Play a simulated city to the broker of the settings."""
+    from lamplighter.durations import seconds
+    from lamplighter.play import run_simulation
+
+    raise typer.Exit(
+        run_simulation(
+            _settings(config), seed, speed, seconds(run_for) if run_for else None, truth, registry_out, faults=faults
+        )
+    )
+
+
+@app.command()
+def replay(
+    file: Annotated[Path, typer.Argument(help="CSV (also .gz) or JSON lines.")],
+    mapping: Annotated[Path, typer.Option(help="What the columns mean; see config/mappings.")],
+    config: Config = None,
+    speed: Annotated[float, typer.Option(help="Recorded seconds a second; 0 plays as fast as it is acknowledged.")] = 0,
+    adopt: Annotated[bool, typer.Option(help="Put the mapping's assets into the registry and stop.")] = False,
+) -> None:
+    """Play recorded data over MQTT."""
+    from lamplighter.play import run_replay
+
+    raise typer.Exit(run_replay(_settings(config), file, mapping, speed, adopt=adopt))
+
+
+@rules_app.command("check")
+def rules_check(
+    file: Annotated[Path | None, typer.Argument(help="Rules file; default the one of the settings.")] = None,
+    config: Config = None,
+) -> None:
+    """Read rules and name everything that is wrong with them."""
+    from alerts.rules import load_rules
+    from devices.kinds import load_catalog
+
+    settings = _settings(config)
+    path = file or settings.rules
+    rules = load_rules(path, load_catalog(*settings.kinds))
+    typer.echo(f"{path}: {len(rules.rules)} rules, all in order")
+
+
+@dashboards_app.command("build")
+def dashboards_build(
+    out: Annotated[Path, typer.Option(help="Folder for the JSON files.")] = Path("dashboards-out"),
+    language: Annotated[str, typer.Option(help="zh or en.")] = "zh",
+    config: Config = None,
+) -> None:
+    """Write the Grafana boards as JSON."""
+    from dashboards.build import build_all
+    from devices.kinds import load_catalog
+
+    for path in build_all(load_catalog(*_settings(config).kinds), out, language):
+        typer.echo(path)
+
+
+@devices_app.command("import")
+def devices_import(
+    files: Annotated[list[Path], typer.Argument(help="CSV or GeoJSON files.")], config: Config = None
+) -> None:
+    """Take assets into the registry, all or nothing."""
+    from lamplighter.registry_commands import import_files
+
+    typer.echo(import_files(_settings(config), files))
+
+
+@devices_app.command("list")
+def devices_list(
+    config: Config = None,
+    kind: Annotated[str, typer.Option(help="Only this kind.")] = "",
+    road: Annotated[str, typer.Option(help="Only on this road.")] = "",
+    limit: Annotated[int, typer.Option(help="At most so many.")] = 50,
+) -> None:
+    """List the registry."""
+    from lamplighter.registry_commands import list_devices
+
+    list_devices(_settings(config), kind, road, limit)
+
+
+@devices_app.command("show")
+def devices_show(device_id: str, config: Config = None) -> None:
+    """Show one device: its file, its last values, its open alerts."""
+    from lamplighter.registry_commands import show_device
+
+    raise typer.Exit(show_device(_settings(config), device_id))
+
+
+@quarantine_app.command("list")
+def quarantine_list(
+    config: Config = None,
+    reason: Annotated[str, typer.Option(help="Only this reason.")] = "",
+    limit: Annotated[int, typer.Option(help="At most so many.")] = 50,
+) -> None:
+    """List messages that could not be read, newest first."""
+    from lamplighter.registry_commands import list_quarantine
+
+    list_quarantine(_settings(config), reason, limit)
+
+
+@quarantine_app.command("show")
+def quarantine_show(number: int, config: Config = None) -> None:
+    """Show one message whole, with the reason."""
+    from lamplighter.registry_commands import show_quarantine
+
+    raise typer.Exit(show_quarantine(_settings(config), number))
+
+
+@app.command()
+def doctor(config: Config = None) -> None:
+    """Check settings, broker, database, clock and disk, and say what to do."""
+    from lamplighter.doctor import examine
+
+    raise typer.Exit(examine(_settings_path(config)))
+
+
+def _settings_path(config: Path | None) -> Path | None:
+    if config is not None:
+        return config
+    usual = Path("lamplighter.yaml")
+    return usual if usual.exists() else None
+
+
+def _settings(config: Path | None):  # noqa: ANN202 - Settings; imported late so that --help stays quick
+    from lamplighter.settings import load_settings
+
+    return load_settings(_settings_path(config))
+
+
+def _version(value: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if value:
+        typer.echo(f"lamplighter {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    del version
+
+
+def main() -> None:
+    """Run a command; configuration mistakes end with exit status 2 and one line each."""
+    try:
+        app()
+    except ConfigError as trouble:
+        for problem in trouble.problems:
+            print(problem, file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,210 @@
+"""Settings: one YAML file, then LAMPLIGHTER_* from the environment; every mistake is named by file, line and key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from devices.topics import CITY
+from devices.yamlfile import ConfigError, Node, read_yaml
+
+HERE = Path(__file__).resolve().parent
+
+
+def shipped(name: str) -> Path:
+    """Return the path of a shipped configuration file, in a checkout or in an installed package."""
+    packaged = HERE / "config" / name
+    return packaged if packaged.exists() else HERE.parent / "config" / name
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class City(_Part):
+    """Which city this is."""
+
+    id: str = "city"
+    name_en: str = "City"
+    name_zh: str = "城市"
+    timezone: str = "Asia/Shanghai"
+
+    @field_validator("id")
+    @classmethod
+    def _plain_id(cls, value: str) -> str:
+        if not CITY.match(value):
+            raise ValueError("expected 1 to 32 of a-z, 0-9 and -, as it stands in every topic")
+        return value
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError) as trouble:
+            raise ValueError("expected a zone name such as Asia/Shanghai") from trouble
+        return value
+
+
+class Tls(_Part):
+    """Certificates towards the broker; files in PEM form."""
+
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+
+class Broker(_Part):
+    """The MQTT 5 broker. ``client_id`` must stay the same for ever: the broker keeps our queue under it."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=1883, ge=1, le=65535)
+    client_id: str = "lamplighter-ingest"
+    username: str | None = None
+    password: str | None = None
+    tls: Tls | None = None
+    receive_maximum: int = Field(default=8192, ge=1, le=65535)
+    keep_alive_s: int = Field(default=30, ge=5, le=3600)
+
+
+class Store(_Part):
+    """Where readings are kept: SQLite in the data folder, or InfluxDB."""
+
+    kind: Literal["sqlite", "influxdb"] = "sqlite"
+    url: str = "http://127.0.0.1:8086"
+    token: str = ""
+    org: str = "lamplighter"
+    bucket: str = "lamplighter"
+
+
+class Journal(_Part):
+    """Sizes of the journal on disk."""
+
+    segment_mb: int = Field(default=64, ge=1, le=4096)
+    limit_gb: float = Field(default=8.0, gt=0)
+
+
+class Intake(_Part):
+    """How deliveries are gathered, and what happens to devices that nobody registered.
+
+    ``unknown_devices`` has one policy today: their messages are kept apart until the device is adopted.
+    """
+
+    count_max: int = Field(default=4096, ge=1, le=65536)
+    age_ms: float = Field(default=50, ge=1, le=5000)
+    tick_ms: float = Field(default=1000, ge=10, le=60_000)
+    unknown_devices: Literal["quarantine"] = "quarantine"
+
+
+class Api(_Part):
+    """Where the API and the console listen."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+    token: str | None = None
+    language: Literal["zh", "en"] = "zh"
+
+
+class Receiver(_Part):
+    """Somebody to be told: ``url`` as apprise writes them, or ``log``."""
+
+    name: str
+    url: str
+    language: Literal["zh", "en"] = "zh"
+    min_severity: Literal["critical", "major", "minor", "info"] = "minor"
+    kinds: tuple[str, ...] = ()
+
+
+class Settings(BaseSettings):
+    """All settings of one city's house."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, env_prefix="LAMPLIGHTER_", env_nested_delimiter="__", env_ignore_empty=True
+    )
+
+    city: City = City()
+    data: Path = Path("data")
+    operations: str = ""
+    rules: Path = Field(default_factory=lambda: shipped("rules.yaml"))
+    kinds: tuple[Path, ...] = ()
+    broker: Broker = Broker()
+    store: Store = Store()
+    journal: Journal = Journal()
+    intake: Intake = Intake()
+    api: Api = Api()
+    notify: tuple[Receiver, ...] = (Receiver(name="log", url="log"),)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let the environment win over the file."""
+        del settings_cls, dotenv_settings
+        return env_settings, init_settings, file_secret_settings
+
+    def operations_url(self) -> str:
+        """Return the database URL of registry, alerts and outbox."""
+        return self.operations or f"sqlite:///{self.data / 'operations.db'}"
+
+
+def load_settings(path: Path | None) -> Settings:
+    """Read the settings. Relative paths in the file are taken from the file's folder.
+
+    Raises:
+        ConfigError: naming file, line and key of everything that is wrong.
+    """
+    root: Node | None = None
+    values: dict[str, Any] = {}
+    if path is not None:
+        root = read_yaml(path)
+        values = root.plain() or {}
+        if not isinstance(values, dict):
+            raise root.error("expected settings as keys and values")
+        _absolute(values, path.resolve().parent)
+    try:
+        return Settings(**values)
+    except ValidationError as trouble:
+        raise ConfigError([_explain(root, path, error) for error in trouble.errors()]) from None
+
+
+def _absolute(values: dict[str, Any], folder: Path) -> None:
+    for key in ("data", "rules"):
+        if isinstance(values.get(key), str):
+            values[key] = folder / str(values[key])
+    kinds = values.get("kinds")
+    if isinstance(kinds, list):
+        values["kinds"] = [folder / str(each) for each in kinds]
+    broker = values.get("broker")
+    tls = broker.get("tls") if isinstance(broker, dict) else None
+    if isinstance(tls, dict):
+        for key, value in tls.items():
+            tls[key] = folder / str(value) if isinstance(value, str) else value
+
+
+def _explain(root: Node | None, path: Path | None, error: object) -> str:
+    detail = error if isinstance(error, dict) else {}
+    keys = [str(part) for part in detail.get("loc", ())]
+    text = str(detail.get("msg", "is wrong")).removeprefix("Value error, ")
+    if detail.get("type") == "extra_forbidden":
+        text = "unknown key"
+    node = root
+    for key in keys:
+        inner = node.value if node is not None else None
+        if isinstance(inner, dict) and key in inner:
+            node = inner[key]
+        elif isinstance(inner, list) and key.isdigit() and int(key) < len(inner):
+            node = inner[int(key)]
+        else:
+            break
+    if node is None:
+        return f"{path or 'environment'}: {'.'.join(keys)}: {text}"
+    return f"{node.file}:{node.line}: {'.'.join(keys)}: {text}"

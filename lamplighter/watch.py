@@ -1,0 +1,191 @@
+"""THE LOOP, read this first: gather, decode, sift, keep, judge, tell, acknowledge.
+
+A message is acknowledged only when its readings are in the fsynced journal and what follows from them is committed.
+A crash before that means that the broker delivers again; a crash after it means that the journal is read again.
+Either way the result is the same: readings overwrite themselves, alerts have ids that derive from their onset.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import structlog
+
+from alerts.engine import Engine
+from devices.batch import Batch
+from devices.payloads import Decoder
+from devices.transition import Transition
+from ingest.session import Delivery, Session
+from ingest.sieve import Sieve
+from lamplighter.clock import Clock
+from storage import snapshot
+from storage.journal import Journal, JournalError, Record
+from storage.operations import AlertRow, Operations
+
+if TYPE_CHECKING:
+    from lamplighter.settings import Settings
+
+log = structlog.get_logger("watch")
+
+JOURNAL_RETRY_S = 1.0  # a full or failing disk is asked again this often; meanwhile nothing is acknowledged
+SNAPSHOT_S = 60.0  # host seconds between snapshots: bounds how much journal a restart reads again
+LATENCIES_KEPT = 4096
+
+
+@dataclass(slots=True)
+class Pulse:
+    """What the loop did lately, for health and metrics.
+
+    Attributes:
+        groups, readings: since the start.
+        journal_trouble: why nothing is acknowledged just now, empty when all is well.
+        lag_ms: host milliseconds from a group's first delivery to its acknowledgement, newest last.
+        transitions: alerts begun or ended, by rule and state.
+    """
+
+    groups: int = 0
+    readings: int = 0
+    journal_trouble: str = ""
+    lag_ms: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES_KEPT))
+    transitions: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+
+class Watch:
+    """One city's watch: holds the parts of the way through and walks it, group by group.
+
+    Args:
+        tell: called with each batch of alert rows that changed, after they are committed.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        session: Session,
+        decoder: Decoder,
+        sieve: Sieve,
+        journal: Journal,
+        engine: Engine,
+        operations: Operations,
+        tell: Callable[[Sequence[AlertRow]], None],
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.session = session
+        self.decoder = decoder
+        self.sieve = sieve
+        self.journal = journal
+        self.engine = engine
+        self.operations = operations
+        self.tell = tell
+        self.pulse = Pulse()
+        self.position = journal.end  # everything before it has been judged
+        self.snapshot_position = journal.start
+
+    def recover(self) -> int:
+        """Bring engine and sieve to the end of the journal after a stop or a crash; return records judged again."""
+        found = snapshot.load(self.settings.data / "snapshots")
+        judged_to = self.journal.start
+        if found is not None:
+            judged_to, arrays = found
+            self.engine.load(arrays)
+        self.snapshot_position = judged_to
+        judged = 0
+        for position, record in self.journal.read(self.journal.start):
+            for batch in record.batches:
+                self.sieve.remember(batch)
+            if position > judged_to:
+                self._commit(self.engine.step(record.batches, record.now_ms), record.now_ms)
+                judged += 1
+        self.position = self.journal.end
+        return judged
+
+    async def run(self) -> None:
+        """Walk the way through for ever; cancelled to stop."""
+        intake = self.settings.intake
+        gathering: asyncio.Task[list[Delivery]] | None = None
+        loop = asyncio.get_running_loop()
+        next_snapshot = loop.time() + SNAPSHOT_S
+        try:
+            while True:
+                if gathering is None:
+                    gathering = asyncio.create_task(
+                        self.session.gather(intake.count_max, intake.age_ms / 1000), name="gather"
+                    )
+                done, _ = await asyncio.wait({gathering}, timeout=intake.tick_ms / 1000)
+                deliveries: list[Delivery] = []
+                if done:
+                    deliveries, gathering = gathering.result(), None
+                await self.group(deliveries)
+                if loop.time() >= next_snapshot:
+                    await self.save()
+                    next_snapshot = loop.time() + SNAPSHOT_S
+        finally:
+            if gathering is not None:
+                gathering.cancel()
+
+    async def group(self, deliveries: Sequence[Delivery]) -> None:
+        """Take one group of deliveries the whole way; an empty group is the passing of time."""
+        started = asyncio.get_running_loop().time()
+        now_ms = self.clock.now_ms()
+        decoded = self.decoder.decode(deliveries, now_ms)
+        batches, duplicates = self._sift(decoded.batches)
+        record = Record(now_ms, batches, decoded.rejects, decoded.received, duplicates)
+        await self._keep(record, durable=bool(deliveries))
+        changes = self.engine.step(batches, now_ms)
+        if changes:
+            await asyncio.to_thread(self._commit, changes, now_ms)
+        self.position = self.journal.end
+        if deliveries:
+            self.session.acknowledge(deliveries)
+            self.pulse.groups += 1
+            self.pulse.readings += sum(decoded.received.values())
+            self.pulse.lag_ms.append((asyncio.get_running_loop().time() - started) * 1000)
+
+    async def save(self) -> None:
+        """Write the engine's state beside the journal position that it belongs to."""
+        position, arrays = self.position, self.engine.save()
+        await asyncio.to_thread(snapshot.save, self.settings.data / "snapshots", position, arrays)
+        self.snapshot_position = position
+
+    def _sift(self, batches: Sequence[Batch]) -> tuple[list[Batch], dict[str, int]]:
+        kept: list[Batch] = []
+        duplicates: dict[str, int] = {}
+        for batch in batches:
+            fresh, repeated = self.sieve.sift(batch)
+            if repeated:
+                duplicates[batch.kind.name] = duplicates.get(batch.kind.name, 0) + repeated
+            if len(fresh):
+                kept.append(fresh)
+        return kept, duplicates
+
+    async def _keep(self, record: Record, *, durable: bool) -> None:
+        """Append the record and, when messages wait for it, make it durable; a sick disk is asked until it is well."""
+        while True:
+            try:
+                self.journal.append(record)
+                if durable:
+                    await asyncio.to_thread(self.journal.sync)
+            except (JournalError, OSError) as trouble:
+                if self.pulse.journal_trouble != str(trouble):
+                    log.error("journal refuses: nothing is acknowledged until it takes records again", why=str(trouble))
+                self.pulse.journal_trouble = str(trouble)
+                await asyncio.sleep(JOURNAL_RETRY_S)
+            else:
+                if self.pulse.journal_trouble:
+                    log.info("journal takes records again")
+                self.pulse.journal_trouble = ""
+                return
+
+    def _commit(self, changes: Sequence[Transition], now_ms: int) -> None:
+        if not changes:
+            return
+        rows = self.operations.commit(changes, self.settings.notify, now_ms)
+        for change in changes:
+            self.pulse.transitions[change.rule, change.state] += 1
+        if rows:
+            self.tell(rows)
