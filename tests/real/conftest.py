@@ -1,0 +1,5 @@
+"""The real servers, for every test in this folder."""
+
+from tests.real.fixtures import chromium, influx, influx_server, mosquitto, start_influx, start_mosquitto
+
+__all__ = ["chromium", "influx", "influx_server", "mosquitto", "start_influx", "start_mosquitto"]
