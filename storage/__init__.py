@@ -1,0 +1,1 @@
+"""What was measured and what was decided: journal, time series, operations database, shipper, ledger."""
