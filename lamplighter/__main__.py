@@ -29,7 +29,9 @@ app.add_typer(dashboards_app, name="dashboards")
 
 Config = Annotated[
     Path | None,
-    typer.Option("--config", "-c", help="Settings file; default lamplighter.yaml where there is one.", show_default=False),
+    typer.Option(
+        "--config", "-c", help="Settings file; default lamplighter.yaml where there is one.", show_default=False
+    ),
 ]
 
 

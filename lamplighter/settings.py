@@ -106,6 +106,7 @@ class Api(_Part):
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
     token: str | None = None
+    hosts: tuple[str, ...] = ()
     language: Literal["zh", "en"] = "zh"
 
 

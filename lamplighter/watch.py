@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import structlog
 
 from alerts.engine import Engine
+from api.live import Hub
+from api.views import alert_view
 from devices.batch import Batch
 from devices.payloads import Decoder
 from devices.transition import Transition
@@ -24,7 +26,7 @@ from ingest.sieve import Sieve
 from lamplighter.clock import Clock
 from storage import snapshot
 from storage.journal import Journal, JournalError, Record
-from storage.operations import AlertRow, Operations
+from storage.operations import Operations
 
 if TYPE_CHECKING:
     from lamplighter.settings import Settings
@@ -55,11 +57,7 @@ class Pulse:
 
 
 class Watch:
-    """One city's watch: holds the parts of the way through and walks it, group by group.
-
-    Args:
-        tell: called with each batch of alert rows that changed, after they are committed.
-    """
+    """One city's watch: holds the parts of the way through and walks it, group by group."""
 
     def __init__(
         self,
@@ -71,7 +69,7 @@ class Watch:
         journal: Journal,
         engine: Engine,
         operations: Operations,
-        tell: Callable[[Sequence[AlertRow]], None],
+        hub: Hub,
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -81,8 +79,9 @@ class Watch:
         self.journal = journal
         self.engine = engine
         self.operations = operations
-        self.tell = tell
+        self.hub = hub
         self.pulse = Pulse()
+        self.stopping = False
         self.position = journal.end  # everything before it has been judged
         self.snapshot_position = journal.start
 
@@ -102,16 +101,24 @@ class Watch:
                 self._commit(self.engine.step(record.batches, record.now_ms), record.now_ms)
                 judged += 1
         self.position = self.journal.end
+        if judged_to > self.position:
+            # The machine lost power before the journal's last ticks reached the disk: positions start below the
+            # snapshot's, and a snapshot that claims them would make the next restart pass over new records.
+            snapshot.save(self.settings.data / "snapshots", self.position, self.engine.save())
         return judged
 
+    def stop(self) -> None:
+        """Let the group under way finish, write a snapshot and end."""
+        self.stopping = True
+
     async def run(self) -> None:
-        """Walk the way through for ever; cancelled to stop."""
+        """Walk the way through until stopped."""
         intake = self.settings.intake
         gathering: asyncio.Task[list[Delivery]] | None = None
         loop = asyncio.get_running_loop()
         next_snapshot = loop.time() + SNAPSHOT_S
         try:
-            while True:
+            while not self.stopping:
                 if gathering is None:
                     gathering = asyncio.create_task(
                         self.session.gather(intake.count_max, intake.age_ms / 1000), name="gather"
@@ -124,6 +131,7 @@ class Watch:
                 if loop.time() >= next_snapshot:
                     await self.save()
                     next_snapshot = loop.time() + SNAPSHOT_S
+            await self.save()
         finally:
             if gathering is not None:
                 gathering.cancel()
@@ -187,5 +195,5 @@ class Watch:
         rows = self.operations.commit(changes, self.settings.notify, now_ms)
         for change in changes:
             self.pulse.transitions[change.rule, change.state] += 1
-        if rows:
-            self.tell(rows)
+        for row in rows:
+            self.hub.publish("alert", alert_view(row))

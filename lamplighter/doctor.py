@@ -1,0 +1,163 @@
+"""The doctor: checks settings, rules, registry, disk, clock, broker and database, and says what to do about each."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from alerts.rules import load_rules
+from devices.kinds import load_catalog
+from devices.topics import subscription
+from devices.yamlfile import ConfigError
+from ingest.session import Session
+from lamplighter.health import DISK_FREE_MIN
+from lamplighter.settings import Settings, load_settings
+from lamplighter.wiring import broker_options, make_store
+from storage.operations import Operations
+
+BROKER_S = 5.0  # patience with a broker that does not answer
+
+
+def examine(path: Path | None) -> int:
+    """Print one line a check; return 0 when everything is well, 1 otherwise."""
+    console = Console(highlight=False)
+    try:
+        settings = load_settings(path)
+    except ConfigError as trouble:
+        for problem in trouble.problems:
+            console.print(f"[red]✗[/] settings  {escape(problem)}")
+        return 1
+    console.print(f"[green]✓[/] settings  {path or 'defaults: no lamplighter.yaml here'}")
+    well = True
+    for name, check in _CHECKS.items():
+        try:
+            says = check(settings)
+            console.print(f"[green]✓[/] {name:<9} {escape(says)}")
+        except _Unwell as trouble:
+            well = False
+            console.print(
+                f"[red]✗[/] {name:<9} {escape(str(trouble))}\n            [bold]→ {escape(trouble.remedy)}[/]"
+            )
+        except ConfigError as trouble:
+            well = False
+            for problem in trouble.problems:
+                console.print(f"[red]✗[/] {name:<9} {escape(problem)}")
+    return 0 if well else 1
+
+
+class _Unwell(Exception):  # noqa: N818 - a finding, not a failure of the program
+    def __init__(self, finding: str, remedy: str) -> None:
+        super().__init__(finding)
+        self.remedy = remedy
+
+
+def _rules(settings: Settings) -> str:
+    rules = load_rules(settings.rules, load_catalog(*settings.kinds))
+    return f"{len(rules.rules)} rules in {settings.rules}"
+
+
+def _registry(settings: Settings) -> str:
+    settings.data.mkdir(parents=True, exist_ok=True)
+    operations = Operations(settings.operations_url())
+    try:
+        count = len(operations.load_registry(load_catalog(*settings.kinds)))
+    finally:
+        operations.close()
+    if not count:
+        raise _Unwell(
+            "the registry is empty: every message would be quarantined", "lamplighter devices import FILE.csv"
+        )
+    return f"{count} devices"
+
+
+def _disk(settings: Settings) -> str:
+    settings.data.mkdir(parents=True, exist_ok=True)
+    probe = settings.data / ".doctor"
+    try:
+        probe.write_bytes(b"x" * 4096)
+        probe.unlink()
+    except OSError as trouble:
+        raise _Unwell(
+            f"{settings.data} cannot be written: {trouble.strerror}", "check owner and mount of that folder"
+        ) from None
+    free = shutil.disk_usage(settings.data).free
+    if free < DISK_FREE_MIN:
+        raise _Unwell(
+            f"only {free >> 20} MB free in {settings.data}", "make room: the journal needs it when the store is away"
+        )
+    return f"{free >> 30} GB free in {settings.data}"
+
+
+def _clock(settings: Settings) -> str:
+    del settings
+    year = time.gmtime().tm_year
+    if not 2024 <= year < 2100:
+        raise _Unwell(f"this machine's clock shows the year {year}", "set the clock, better: run an NTP client")
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
+
+
+def _broker(settings: Settings) -> str:
+    options = broker_options(settings)
+    where = f"{options.host}:{options.port}"
+    try:
+        socket.create_connection((options.host, options.port), timeout=BROKER_S).close()
+    except OSError as trouble:
+        raise _Unwell(
+            f"no answer from {where}: {trouble}", "start the broker, or correct broker.host and broker.port"
+        ) from None
+    try:
+        error = asyncio.run(_connect(settings))
+    except (OSError, ssl.SSLError) as trouble:
+        error = str(trouble)
+    if error:
+        raise _Unwell(f"{where} refuses: {error}", "correct user name, password or certificates in the settings")
+    return f"{where} takes our session and subscription"
+
+
+async def _connect(settings: Settings) -> str:
+    # Another client id: with our own the broker would throw out a running Lamplighter.
+    options = broker_options(settings)
+    options.client_id = f"{options.client_id}-doctor"
+    options.session_expiry_s = 0
+    session = Session(options, [subscription(settings.city.id)])
+    task = asyncio.create_task(session.run())
+    try:
+        for _ in range(int(BROKER_S * 20)):
+            await asyncio.sleep(0.05)
+            if session.connected:
+                return ""
+            if session.last_error:
+                return session.last_error
+        return "no answer to CONNECT"
+    finally:
+        await session.close()
+        task.cancel()
+
+
+def _store(settings: Settings) -> str:
+    store = make_store(settings, load_catalog(*settings.kinds))
+    try:
+        trouble = store.check()
+    finally:
+        store.close()
+    if trouble:
+        raise _Unwell(f"{settings.store.kind}: {trouble}", "readings wait in the journal until this is mended")
+    return f"{settings.store.kind} takes readings"
+
+
+_CHECKS: dict[str, Callable[[Settings], str]] = {
+    "rules": _rules,
+    "registry": _registry,
+    "disk": _disk,
+    "clock": _clock,
+    "broker": _broker,
+    "store": _store,
+}

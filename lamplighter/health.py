@@ -1,0 +1,114 @@
+"""How each part of the house is doing, in words for /healthz and numbers for /metrics."""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import time
+from typing import TYPE_CHECKING
+
+from api.house import Figure, Part
+
+if TYPE_CHECKING:
+    from lamplighter.wiring import House
+
+DISK_FREE_MIN = 200 << 20  # bytes; said before the journal has to refuse
+LAG_MAX_MS = 2000.0  # receive to acknowledge; a crew should know within two seconds
+
+
+def examine_house(house: House) -> list[Part]:
+    """Return every part with what is right or wrong about it."""
+    return [
+        _broker(house),
+        _journal(house),
+        _ledger(house),
+        _store(house),
+        _disk(house),
+        _notices(house),
+        _clock(house),
+    ]
+
+
+def _broker(house: House) -> Part:
+    session, broker = house.session, house.settings.broker
+    where = f"{broker.host}:{broker.port}"
+    if session.connected:
+        return Part("broker", True, f"connected to {where}")
+    return Part("broker", False, f"not connected to {where}: {session.last_error or 'still trying'}")
+
+
+def _journal(house: House) -> Part:
+    trouble = house.watch.pulse.journal_trouble
+    if trouble:
+        return Part("journal", False, f"nothing is acknowledged until the disk takes records again: {trouble}")
+    waiting = (house.journal.end - house.journal.start) / (1 << 20)
+    damage = f"; set aside: {'; '.join(house.journal.damage)}" if house.journal.damage else ""
+    return Part("journal", True, f"{waiting:.1f} MB on disk{damage}")
+
+
+def _ledger(house: House) -> Part:
+    ledger = house.ledger()
+    return Part("ledger", ledger.balance(), "balances" if ledger.balance() else f"does not balance: {ledger}")
+
+
+def _store(house: House) -> Part:
+    trouble = house.timeseries.check()
+    kind = house.settings.store.kind
+    if trouble is None:
+        return Part("store", True, f"{kind} takes readings")
+    return Part("store", False, f"{kind} is away, readings wait in the journal and alerts go on: {trouble}")
+
+
+def _disk(house: House) -> Part:
+    free = shutil.disk_usage(house.settings.data).free
+    if free < DISK_FREE_MIN:
+        return Part(
+            "disk", False, f"{free >> 20} MB free in {house.settings.data}: make room before the journal refuses"
+        )
+    return Part("disk", True, f"{free >> 30} GB free")
+
+
+def _notices(house: House) -> Part:
+    counts = house.operations.outbox_counts()
+    failed = counts.get("failed", 0)
+    if failed:
+        return Part("notices", False, f"{failed} notices could not be delivered: see the outbox")
+    return Part("notices", True, f"{counts.get('sent', 0)} delivered, {counts.get('due', 0)} waiting")
+
+
+def _clock(house: House) -> Part:
+    year = time.gmtime(house.now_ms() / 1000).tm_year
+    if not 2024 <= year < 2100:
+        return Part("clock", False, f"this machine's clock shows the year {year}")
+    return Part("clock", True, "plausible" if house.speed == 1 else f"runs {house.speed:g} times as fast")
+
+
+def figures(house: House) -> list[Figure]:
+    """Return the house's own numbers for /metrics; the ledger is told by the API itself."""
+    pulse, session = house.watch.pulse, house.session
+    lag = sorted(pulse.lag_ms)
+    high = lag[int(len(lag) * 0.99)] if lag else 0.0
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return [
+        Figure("groups", "Groups of deliveries taken the whole way.", {(): pulse.groups}, counter=True),
+        Figure("readings", "Readings taken the whole way.", {(): pulse.readings}, counter=True),
+        Figure("acknowledge_p99_ms", "Receive to acknowledge, 99th percentile of the latest groups.", {(): high}),
+        Figure("broker_connected", "1 while connected to the broker.", {(): float(session.connected)}),
+        Figure("journal_bytes", "Bytes of journal on disk.", {(): house.journal.end - house.journal.start}),
+        Figure("journal_trouble", "1 while the journal refuses records.", {(): float(bool(pulse.journal_trouble))}),
+        Figure("cpu_seconds", "CPU seconds of this process.", {(): usage.ru_utime + usage.ru_stime}, counter=True),
+        Figure("resident_max_bytes", "Largest resident size of this process.", {(): usage.ru_maxrss * 1024}),
+        Figure(
+            "transitions",
+            "Alerts begun and ended.",
+            {key: float(count) for key, count in pulse.transitions.items()},
+            labels=("rule", "state"),
+            counter=True,
+        ),
+        Figure(
+            "outbox",
+            "Notices by state.",
+            {(state,): float(count) for state, count in house.operations.outbox_counts().items()},
+            labels=("state",),
+        ),
+    ]

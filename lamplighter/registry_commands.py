@@ -1,0 +1,164 @@
+"""The commands that read and write the registry and the quarantine."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from rich.console import Console
+from rich.table import Table
+
+from devices.importing import Imported, read_assets_csv, read_geojson
+from devices.kinds import Catalog, load_catalog
+from devices.registry import Registry
+from devices.yamlfile import ConfigError
+from lamplighter.settings import Settings
+from lamplighter.wiring import make_store
+from storage.operations import Operations
+
+
+def read_registry_files(files: list[Path], catalog: Catalog) -> list[Imported]:
+    """Read every file; raises one ConfigError with the problems of all of them."""
+    problems: list[str] = []
+    found: list[Imported] = []
+    for path in files:
+        try:
+            found.append(read_geojson(path, catalog) if "json" in path.suffix else read_assets_csv(path, catalog))
+        except ConfigError as trouble:
+            problems.extend(trouble.problems)
+    if problems:
+        raise ConfigError(problems)
+    return found
+
+
+def import_files(settings: Settings, files: list[Path]) -> str:
+    """Take files into the registry in one transaction; return one sentence about it."""
+    catalog = load_catalog(*settings.kinds)
+    parts = read_registry_files(files, catalog)
+    settings.data.mkdir(parents=True, exist_ok=True)
+    operations = Operations(settings.operations_url())
+    try:
+        summary = operations.import_assets(
+            [asset for part in parts for asset in part.assets],
+            [road for part in parts for road in part.roads],
+            [permit for part in parts for permit in part.permits],
+        )
+    finally:
+        operations.close()
+    return (
+        f"{summary.added} added, {summary.changed} changed, {summary.unchanged} as before. "
+        "A running Lamplighter takes the new registry at its next start."
+    )
+
+
+def list_devices(settings: Settings, kind: str, road: str, limit: int) -> None:
+    """Print the registry as a table."""
+    registry = _registry(settings)
+    chosen = [a for a in registry.assets if (not kind or a.kind == kind) and (not road or a.road == road)]
+    table = Table("id", "kind", "role", "name", "district", "road", "cabinet", "grid")
+    for asset in chosen[:limit]:
+        table.add_row(
+            asset.id, asset.kind, asset.role, asset.name, asset.district, asset.road, asset.cabinet, asset.grid
+        )
+    console = Console()
+    console.print(table)
+    console.print(f"{min(limit, len(chosen))} of {len(chosen)} devices")
+
+
+def show_device(settings: Settings, device_id: str) -> int:
+    """Print one device's file, last values and open alerts; 1 when there is none of that id."""
+    console = Console(highlight=False)
+    registry = _registry(settings)
+    row = registry.row.get(device_id)
+    if row is None:
+        console.print(f"no device '{device_id}' in the registry")
+        return 1
+    asset = registry.assets[row]
+    for name in (
+        "id",
+        "kind",
+        "role",
+        "name",
+        "district",
+        "street",
+        "road",
+        "cabinet",
+        "circuit",
+        "grid",
+        "owner",
+        "keeper",
+    ):
+        if value := getattr(asset, name):
+            console.print(f"{name:<12} {value}")
+    if not math.isnan(asset.lon):
+        console.print(f"{'position':<12} {asset.lon:.6f}, {asset.lat:.6f}")
+    for name, number in asset.facts.items():
+        console.print(f"{name:<12} {number:g}")
+    _show_last(console, settings, registry, row)
+    return 0
+
+
+def _show_last(console: Console, settings: Settings, registry: Registry, row: int) -> None:
+    asset = registry.assets[row]
+    kind = registry.catalog[asset.kind]
+    store = make_store(settings, registry.catalog)
+    operations = Operations(settings.operations_url())
+    try:
+        until_ms = int(datetime.now(UTC).timestamp() * 1000)
+        history = store.history(asset.kind, asset.id, kind.field_names(), until_ms - 86_400_000, until_ms, 2000)
+        for field in kind.fields:
+            known = [v for v in history.values.get(field.name, []) if v is not None and not math.isnan(v)]
+            if known:
+                console.print(f"{field.name:<18} {known[-1]:g} {field.unit}")
+        if not len(history.time_ms):
+            console.print("no reading in the last day")
+        for alert in operations.alerts(state="open", limit=1000):
+            if alert.entity == f"device:{asset.id}":
+                console.print(f"{alert.severity}: {alert.message_en}")
+    finally:
+        store.close()
+        operations.close()
+
+
+def list_quarantine(settings: Settings, reason: str, limit: int) -> None:
+    """Print quarantined messages, newest first."""
+    operations = Operations(settings.operations_url())
+    zone = ZoneInfo(settings.city.timezone)
+    try:
+        rows = operations.quarantine_list(limit, reason=reason or None)
+    finally:
+        operations.close()
+    table = Table("no.", "arrived", "reason", "detail", "topic", "bytes")
+    for row in rows:
+        arrived = datetime.fromtimestamp(row.arrival_ms / 1000, zone).strftime("%Y-%m-%d %H:%M:%S")
+        table.add_row(str(row.id), arrived, row.reason, row.detail, row.topic, str(len(row.payload)))
+    console = Console()
+    console.print(table)
+    console.print(f"{len(rows)} messages; 'lamplighter quarantine show NO.' shows one whole")
+
+
+def show_quarantine(settings: Settings, number: int) -> int:
+    """Print one quarantined message whole; 1 when there is none of that number."""
+    operations = Operations(settings.operations_url())
+    try:
+        row = operations.quarantine_show(number)
+    finally:
+        operations.close()
+    console = Console(highlight=False, markup=False)
+    if row is None:
+        console.print(f"no message {number} in quarantine")
+        return 1
+    console.print(f"topic    {row.topic}\nreason   {row.reason}\ndetail   {row.detail}\nbytes    {len(row.payload)}\n")
+    console.print(row.payload.decode("utf-8", errors="backslashreplace"))
+    return 0
+
+
+def _registry(settings: Settings) -> Registry:
+    settings.data.mkdir(parents=True, exist_ok=True)
+    operations = Operations(settings.operations_url())
+    try:
+        return operations.load_registry(load_catalog(*settings.kinds))
+    finally:
+        operations.close()

@@ -1,0 +1,134 @@
+"""Runs a house: recovers what a crash left, starts every task, and stops them in reverse order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterator
+from typing import TextIO
+
+import structlog
+import uvicorn
+
+from api.app import create_app
+from devices.yamlfile import ConfigError
+from lamplighter.clock import real_clock
+from lamplighter.own_series import write_own_series
+from lamplighter.settings import Settings
+from lamplighter.wiring import House
+
+log = structlog.get_logger("house")
+
+NOTIFY_PAUSE_S = 0.5  # how often the outbox is looked into
+STOP_S = 10.0  # what each part of a stop may take before it is cut short
+
+
+def run_service(settings: Settings) -> int:
+    """Run until SIGINT or SIGTERM; return the exit status."""
+    configure_logging(sys.stderr)
+    return asyncio.run(_serve(settings))
+
+
+def configure_logging(stream: TextIO) -> None:
+    """Send log lines to ``stream``: for people on a terminal, as JSON elsewhere."""
+    logging.getLogger("apprise").setLevel(logging.CRITICAL)  # its failures are told by the notifier, once
+    shown: structlog.types.Processor = (
+        structlog.dev.ConsoleRenderer() if stream.isatty() else structlog.processors.JSONRenderer(ensure_ascii=False)
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            shown,
+        ],
+        logger_factory=structlog.PrintLoggerFactory(stream),
+    )
+
+
+async def _serve(settings: Settings) -> int:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    house = House(settings, real_clock())
+    try:
+        async with running(house) as port:
+            log.info("watching", devices=len(house.registry), rules=len(house.rules.rules))
+            log.info("console", url=f"http://{settings.api.host}:{port}/")
+            await stop.wait()
+            log.info("stopping")
+    finally:
+        house.close()
+    return 0
+
+
+@contextlib.asynccontextmanager
+async def running(house: House) -> AsyncIterator[int]:
+    """Run a house's tasks while the block runs; yields the port of API and console.
+
+    A task that fails is a bad program: the block is cancelled and the error raised, for the supervisor to start anew.
+    """
+    door = _open_door(house.settings.api.host, house.settings.api.port)
+    judged = await asyncio.to_thread(house.watch.recover)
+    if judged:
+        log.info("recovered", records=judged)
+    server = _Server(
+        uvicorn.Config(
+            create_app(house), log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=3
+        )
+    )
+    async with asyncio.TaskGroup() as group:
+        web = group.create_task(server.serve(sockets=[door]), name="web")
+        watch = group.create_task(house.watch.run(), name="watch")
+        others = [
+            group.create_task(house.session.run(), name="session"),
+            group.create_task(house.shipper.run(), name="ship"),
+            group.create_task(_notify(house), name="notify"),
+            group.create_task(write_own_series(house), name="own series"),
+        ]
+        try:
+            yield int(door.getsockname()[1])
+        finally:
+            house.watch.stop()
+            await _ended(watch)
+            await house.session.close()
+            for task in others:
+                task.cancel()
+                await _ended(task)
+            house.hub.close()
+            server.should_exit = True
+            await _ended(web)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    """Wait for a task to end, and cut it short after STOP_S; the task group tells of its error."""
+    await asyncio.wait({task}, timeout=STOP_S)
+    if not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=STOP_S)
+
+
+async def _notify(house: House) -> None:
+    while True:
+        await house.notifier.deliver_due(house.now_ms())
+        await asyncio.sleep(NOTIFY_PAUSE_S)
+
+
+def _open_door(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port))
+    except OSError as trouble:
+        raise ConfigError([f"api.port: cannot listen on {host}:{port}: {trouble.strerror}; choose another"]) from None
+
+
+class _Server(uvicorn.Server):
+    """The web server without signal handlers of its own: the house decides when to stop."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield

@@ -1,0 +1,181 @@
+"""Wiring: builds every part of one city's house in one straight line; `service.py` runs what stands here."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TextIO
+
+from alerts.engine import Engine
+from alerts.notify import Notifier, Receiver
+from alerts.rules import load_rules
+from api.house import City, Figure, LightingRate, Part
+from api.live import Hub
+from devices.kinds import Catalog, load_catalog
+from devices.payloads import Decoder
+from devices.sky import Sky
+from devices.topics import subscription
+from devices.yamlfile import ConfigError
+from ingest.session import BrokerOptions, Session, TlsOptions
+from ingest.sieve import Sieve
+from lamplighter import __version__, health
+from lamplighter.clock import Clock
+from lamplighter.settings import Settings
+from lamplighter.watch import Watch
+from storage.influx import InfluxStore
+from storage.journal import Journal
+from storage.ledger import Ledger, read_ledger
+from storage.operations import Operations
+from storage.shipper import Shipper
+from storage.sqlite import SqliteStore
+from storage.timeseries import TimeSeries
+
+
+class House:
+    """One city's house: every part by name. It is also what the API may ask (api.house.House).
+
+    Args:
+        settings: what the operator wrote.
+        clock: host time, or a demo's faster one.
+
+    Raises:
+        ConfigError: for a wrong rule or kind, a missing token, or a data folder that another process holds.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self.settings = settings
+        self.clock = clock
+        settings.data.mkdir(parents=True, exist_ok=True)
+        self._lock = lock_folder(settings.data)
+        self.catalog = load_catalog(*settings.kinds)
+        self.rules = load_rules(settings.rules, self.catalog)
+        self.operations = Operations(settings.operations_url())
+        self.registry = self.operations.load_registry(self.catalog)
+        self.sky = Sky(self.registry, settings.city.timezone, self.rules.lighting)
+        self.engine = Engine(self.rules, self.registry, self.sky)
+        self.journal = Journal(
+            settings.data / "journal",
+            self.catalog,
+            segment_bytes=settings.journal.segment_mb << 20,
+            limit_bytes=int(settings.journal.limit_gb * (1 << 30)),
+        )
+        self.timeseries = make_store(settings, self.catalog)
+        self.session = Session(broker_options(settings), [subscription(settings.city.id)])
+        self.hub = Hub()
+        decoder, sieve = Decoder(self.registry, settings.city.id), Sieve(len(self.registry))
+        self.watch = Watch(
+            settings, clock, self.session, decoder, sieve, self.journal, self.engine, self.operations, self.hub
+        )
+        self.shipper = Shipper(self.journal, self.timeseries, self.operations, self.registry)
+        self.notifier = Notifier(
+            self.operations, [Receiver(r.name, r.url, r.language, r.min_severity, r.kinds) for r in settings.notify]
+        )
+        self.started_s = time.monotonic()
+
+    def close(self) -> None:
+        """Close files and databases; the data folder is free for another process after it."""
+        self.timeseries.close()
+        self.operations.close()
+        self.journal.close()
+        self._lock.close()
+
+    # What the API may ask.
+
+    @property
+    def version(self) -> str:
+        """Return the version of Lamplighter."""
+        return __version__
+
+    @property
+    def city(self) -> City:
+        """Return which city this is."""
+        city = self.settings.city
+        return City(city.id, city.name_en, city.name_zh, city.timezone, self.settings.api.language)
+
+    @property
+    def speed(self) -> float:
+        """Return city seconds a host second."""
+        return self.clock.speed
+
+    @property
+    def token(self) -> str | None:
+        """Return the bearer token of the API, None where none is asked."""
+        return self.settings.api.token
+
+    @property
+    def hosts(self) -> Sequence[str]:
+        """Return the host names the API may be called by; empty allows any."""
+        return self.settings.api.hosts
+
+    def now_ms(self) -> int:
+        """Return the city's time, epoch milliseconds."""
+        return self.clock.now_ms()
+
+    def ledger(self) -> Ledger:
+        """Return the ledger as it stands."""
+        return read_ledger(self.journal, self.operations)
+
+    def lighting(self) -> Sequence[LightingRate]:
+        """Return the present lighting rates by road, cabinet and grid cell."""
+        now_ms = self.now_ms()
+        return [LightingRate(**figure, time_ms=now_ms) for figure in lighting_figures(self.engine, now_ms)]
+
+    def health(self) -> Sequence[Part]:
+        """Return how each part is doing."""
+        return health.examine_house(self)
+
+    def figures(self) -> Sequence[Figure]:
+        """Return the house's own numbers."""
+        return health.figures(self)
+
+
+def lighting_figures(engine: Engine, now_ms: int) -> list[Mapping[str, object]]:
+    """Return the figures of the first lighting-rate rule, none where there is no such rule."""
+    for judge in engine.judges:
+        figures = getattr(judge, "figures", None)
+        if figures is not None and judge.kinds == ("streetlight",):
+            found: list[Mapping[str, object]] = figures(engine.fleet, now_ms)
+            return found
+    return []
+
+
+def lock_folder(folder: Path) -> TextIO:
+    """Hold a data folder for this process alone. Raises ConfigError when another process holds it."""
+    handle = (folder / "lock").open("w")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        handle.close()
+        raise ConfigError([f"{folder}: another Lamplighter is using this data folder"]) from None
+    handle.write(f"{os.getpid()}\n")
+    handle.flush()
+    return handle
+
+
+def make_store(settings: Settings, catalog: Catalog) -> TimeSeries:
+    """Open the time-series store that the settings name. Raises ConfigError when its token is missing."""
+    store = settings.store
+    if store.kind == "sqlite":
+        return SqliteStore(settings.data / "readings.db", catalog)
+    if not store.token:
+        raise ConfigError(["store.token: InfluxDB needs a token; set it, or LAMPLIGHTER_STORE__TOKEN"])
+    return InfluxStore(store.url, store.token, store.org, store.bucket, catalog)
+
+
+def broker_options(settings: Settings) -> BrokerOptions:
+    """Return the broker's part of the settings as ingest wants it."""
+    broker = settings.broker
+    tls = None if broker.tls is None else TlsOptions(broker.tls.ca_file, broker.tls.cert_file, broker.tls.key_file)
+    return BrokerOptions(
+        host=broker.host,
+        port=broker.port,
+        client_id=broker.client_id,
+        username=broker.username,
+        password=broker.password,
+        tls=tls,
+        keep_alive_s=broker.keep_alive_s,
+        receive_maximum=broker.receive_maximum,
+    )
