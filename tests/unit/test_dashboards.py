@@ -1,0 +1,256 @@
+"""The boards are whole: nothing overlaps, nothing has a form that Grafana would not read, every query is portable."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dashboards.build import build_all, house_board, kind_board
+from dashboards.influxql import lint
+from dashboards.native import DATASOURCE, PANEL_TYPES
+from dashboards.words import LANGUAGES, WORDS, Words
+from devices.kinds import Catalog, parse_kind
+from devices.yamlfile import parse_yaml
+
+Json = dict[str, Any]
+ROOT = Path(__file__).resolve().parents[2]
+
+DEAD_KEYS = {"span", "minSpan", "editable", "error", "height", "cacheTimeout", "yaxis", "op", "fieldOptions", "styles"}
+OPTIONS = {  # the options that each panel kind must have to show what it is for
+    "stat": {"reduceOptions", "colorMode", "graphMode", "textMode"},
+    "gauge": {"reduceOptions", "showThresholdMarkers"},
+    "table": {"showHeader", "sortBy"},
+    "timeseries": {"legend", "tooltip"},
+    "state-timeline": {"mergeValues", "legend", "tooltip"},
+    "alertlist": {"viewMode", "stateFilter"},
+    "geomap": {"view", "basemap", "layers", "controls"},
+    "row": set(),
+}
+
+
+@pytest.fixture(scope="module", params=LANGUAGES)
+def boards(request: pytest.FixtureRequest, catalog: Catalog) -> dict[str, Json]:
+    words = Words(request.param)
+    return {**{kind.name: kind_board(kind, words) for kind in catalog}, "house": house_board(words)}
+
+
+def panels_of(board: Json) -> Iterator[Json]:
+    for panel in board["panels"]:
+        yield panel
+        yield from panel.get("panels", [])
+
+
+def everything_in(value: object, path: str = "") -> Iterator[tuple[str, object]]:
+    yield path, value
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from everything_in(inner, f"{path}.{key}")
+    elif isinstance(value, list):
+        for place, inner in enumerate(value):
+            yield from everything_in(inner, f"{path}[{place}]")
+
+
+def test_panel_ids_and_board_uids_are_unique(boards: dict[str, Json]) -> None:
+    for board in boards.values():
+        ids = [panel["id"] for panel in panels_of(board)]
+        assert len(ids) == len(set(ids))
+    uids = [board["uid"] for board in boards.values()]
+    assert len(uids) == len(set(uids))
+    assert all(len(uid) <= 40 for uid in uids), "Grafana refuses a longer uid"
+
+
+def test_panels_lie_inside_the_grid_and_do_not_overlap(boards: dict[str, Json]) -> None:
+    for name, board in boards.items():
+        taken: dict[tuple[int, int], str] = {}
+        for panel in board["panels"]:
+            at = panel["gridPos"]
+            assert at["x"] >= 0
+            assert at["x"] + at["w"] <= 24
+            for x in range(at["x"], at["x"] + at["w"]):
+                for y in range(at["y"], at["y"] + at["h"]):
+                    assert (x, y) not in taken, f"{name}: {panel['title']} lies on {taken[x, y]}"
+                    taken[x, y] = panel["title"]
+
+
+def test_no_key_is_dead_and_no_text_says_null(boards: dict[str, Json]) -> None:
+    for name, board in boards.items():
+        assert board["schemaVersion"] >= 39
+        for path, value in everything_in(board):
+            assert value != "null", f"{name}{path}"
+            assert not (isinstance(value, dict) and DEAD_KEYS & set(value) and ".panels[" in path), f"{name}{path}"
+            if value is None:
+                assert path.endswith(".steps[0].value"), f"{name}{path}: only a base threshold is null"
+
+
+def test_every_panel_is_of_a_kind_that_grafana_has_with_its_own_options(boards: dict[str, Json]) -> None:
+    for board in boards.values():
+        for panel in panels_of(board):
+            assert panel["type"] in PANEL_TYPES
+            assert OPTIONS[panel["type"]] <= set(panel.get("options", {})), panel["title"]
+            assert panel["title"]
+            if panel["type"] not in ("row", "alertlist"):
+                assert panel["maxDataPoints"] >= 200, "grafanalib's 100 blurs six hours to steps of 216 s"
+
+
+def test_thresholds_begin_with_an_open_base_and_rise(boards: dict[str, Json]) -> None:
+    for board in boards.values():
+        for path, value in everything_in(board):
+            if path.endswith(".steps"):
+                assert isinstance(value, list)
+                if value:
+                    assert value[0]["value"] is None, path
+                    bounds = [step["value"] for step in value[1:]]
+                    assert bounds == sorted(bounds), path
+
+
+def test_every_query_goes_to_the_provisioned_source_and_passes_the_lint(boards: dict[str, Json]) -> None:
+    seen = 0
+    for name, board in boards.items():
+        for panel in panels_of(board):
+            refs = [target["refId"] for target in panel.get("targets", [])]
+            assert len(refs) == len(set(refs))
+            assert bool(refs) == (panel["type"] not in ("row", "alertlist")), panel["title"]
+            for target in panel.get("targets", []):
+                assert target["datasource"] == DATASOURCE
+                assert target["rawQuery"] is True
+                assert not lint(target["query"]), f"{name}: {panel['title']}: {target['query']}"
+                seen += 1
+        for variable in board["templating"]["list"]:
+            if variable["type"] == "query":
+                assert variable["datasource"] == DATASOURCE
+                assert not lint(variable["query"]), f"{name}: {variable['name']}"
+            if variable["includeAll"]:
+                assert variable["allValue"] == ".*", "else All spells out every value in every query"
+    assert seen > 60
+
+
+def test_no_fleet_wide_query_splits_by_device(boards: dict[str, Json]) -> None:
+    for board in boards.values():
+        for panel in panels_of(board):
+            for target in panel.get("targets", []):
+                _, _, groups = target["query"].rpartition("GROUP BY")
+                assert '"device"' not in groups, panel["title"]
+
+
+def test_every_field_of_every_kind_is_on_its_board(boards: dict[str, Json], catalog: Catalog) -> None:
+    for kind in catalog:
+        queries = " ".join(t["query"] for panel in panels_of(boards[kind.name]) for t in panel.get("targets", []))
+        for declared in kind.fields:
+            assert f'("{declared.name}")' in queries, f"{kind.name}.{declared.name}"
+
+
+def test_map_tiles_are_never_fetched_from_the_internet_unasked(catalog: Catalog) -> None:
+    board = kind_board(catalog["manhole"], Words("en"))
+    maps = [panel for panel in panels_of(board) if panel["type"] == "geomap"]
+    assert maps
+    for panel in maps:
+        assert panel["options"]["basemap"]["config"]["url"].startswith("data:image/png;base64,")
+    tiled = kind_board(catalog["manhole"], Words("en"), tiles="http://tiles.city/{z}/{x}/{y}.png")
+    assert "http://tiles.city/{z}/{x}/{y}.png" in json.dumps(tiled)
+
+
+GAUGE = """
+kind: water_level
+en: Water-level gauge
+zh: 水位计
+roles: {gauge: 300}
+fields:
+  level_m: {unit: m, range: [-5, 40], en: Level, zh: 水位}
+  frozen: {type: bool, en: Frozen, zh: 结冰}
+"""
+
+
+def test_a_fifth_kind_has_a_board_without_a_line_of_code() -> None:
+    kind = parse_kind(parse_yaml(GAUGE))
+    board = kind_board(kind, Words("zh"))
+    assert board["uid"] == "lamplighter-water-level"
+    assert "水位计" in board["title"]
+    queries = " ".join(t["query"] for panel in panels_of(board) for t in panel.get("targets", []))
+    assert '"level_m"' in queries
+    assert '"frozen"' in queries
+
+
+@dataclass
+class RuleOnAField:
+    id: str
+    device: str
+    severity: str
+    params: dict[str, object] = field(default_factory=dict)
+    kind: str = "expression"
+
+
+def test_a_constant_limit_of_a_rule_is_drawn_on_its_field(catalog: Catalog) -> None:
+    rules = [
+        RuleOnAField("tilted", "manhole", "major", {"on": "tilt_deg > 30"}),
+        RuleOnAField("flat", "manhole", "minor", {"on": "battery_percent < 20"}),
+        RuleOnAField("other", "pump", "minor", {"on": "level_m > 3"}),
+        RuleOnAField("own", "manhole", "minor", {"on": "water_level_m > depth_m * 0.8"}),
+        RuleOnAField("open", "manhole", "critical", {"on": "cover_open > 0"}),
+    ]
+    board = kind_board(catalog["manhole"], Words("en"), rules)
+    drawn = {
+        panel["title"]: panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
+        for panel in panels_of(board)
+        if panel["type"] == "timeseries"
+        and panel["fieldConfig"]["defaults"]["custom"]["thresholdsStyle"]["mode"] == "dashed"
+    }
+    assert drawn == {
+        "Tilt against the installed position": [{"value": None, "color": "green"}, {"value": 30.0, "color": "orange"}],
+        "Battery": [{"value": None, "color": "yellow"}, {"value": 20.0, "color": "green"}],
+    }
+
+
+def test_build_writes_boards_and_provisioning_that_read_back(catalog: Catalog, tmp_path: Path) -> None:
+    written = build_all(catalog, tmp_path, "en")
+    assert {path.name for path in tmp_path.glob("boards/*.json")} == {
+        *(f"{kind.name}.json" for kind in catalog),
+        "house.json",
+    }
+    for path in written:
+        text = path.read_text(encoding="utf-8")
+        data = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        assert data
+    source = yaml.safe_load((tmp_path / "provisioning/datasources/lamplighter.yaml").read_text())["datasources"][0]
+    assert (source["uid"], source["type"]) == (DATASOURCE["uid"], DATASOURCE["type"])
+    assert "version" not in source["jsonData"], "without a version Grafana speaks InfluxQL"
+    assert "database" not in source, "deprecated in favour of jsonData.dbName"
+
+
+def test_building_twice_gives_the_same_bytes(catalog: Catalog, tmp_path: Path) -> None:
+    first = {path.name: path.read_bytes() for path in build_all(catalog, tmp_path / "a", "zh")}
+    second = {path.name: path.read_bytes() for path in build_all(catalog, tmp_path / "b", "zh")}
+    assert first == second
+
+
+def test_grafanas_alarms_are_flat_rules_with_conditions_that_exist(catalog: Catalog, tmp_path: Path) -> None:
+    build_all(catalog, tmp_path, "zh")
+    groups = yaml.safe_load((tmp_path / "provisioning/alerting/lamplighter.yaml").read_text(encoding="utf-8"))["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    assert {rule["uid"] for rule in rules} == {"lamplighter-silent", "lamplighter-unbalanced", "lamplighter-late"}
+    for rule in rules:
+        assert {"title", "condition", "data", "noDataState", "execErrState", "for"} <= set(rule)
+        assert rule["condition"] in [step["refId"] for step in rule["data"]]
+        first, *rest = rule["data"]
+        assert first["datasourceUid"] == DATASOURCE["uid"]
+        assert not lint(first["model"]["query"])
+        assert all(step["datasourceUid"] == "__expr__" for step in rest)
+    assert next(r for r in rules if r["uid"] == "lamplighter-silent")["noDataState"] == "Alerting"
+
+
+def test_every_word_stands_in_both_languages_and_is_used(catalog: Catalog) -> None:
+    for key, pair in WORDS.items():
+        assert len(pair) == len(LANGUAGES), key
+        assert all(pair), key
+    with pytest.raises(ValueError, match="en, zh"):
+        Words("fr")
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "dashboards").glob("*.py"))
+    for key in WORDS:
+        uses = re.findall(rf"""["']{key}["']""", sources.replace(f'    "{key}": (', ""))
+        assert uses, f"nobody uses the word '{key}'"
