@@ -82,9 +82,10 @@ def test_panels_lie_inside_the_grid_and_do_not_overlap(boards: dict[str, Json]) 
 def test_no_key_is_dead_and_no_text_says_null(boards: dict[str, Json]) -> None:
     for name, board in boards.items():
         assert board["schemaVersion"] >= 39
+        for panel in panels_of(board):
+            assert not DEAD_KEYS & set(panel), f"{name}: {panel['title']}"
         for path, value in everything_in(board):
             assert value != "null", f"{name}{path}"
-            assert not (isinstance(value, dict) and DEAD_KEYS & set(value) and ".panels[" in path), f"{name}{path}"
             if value is None:
                 assert path.endswith(".steps[0].value"), f"{name}{path}: only a base threshold is null"
 
@@ -105,6 +106,7 @@ def test_thresholds_begin_with_an_open_base_and_rise(boards: dict[str, Json]) ->
             if path.endswith(".steps"):
                 assert isinstance(value, list)
                 if value:
+                    assert all(set(step) == {"value", "color"} for step in value), path
                     assert value[0]["value"] is None, path
                     bounds = [step["value"] for step in value[1:]]
                     assert bounds == sorted(bounds), path
