@@ -1,0 +1,277 @@
+"""One connection to the broker: bytes in, deliveries out, acknowledgements and pings back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from typing import cast
+
+import mqtt5
+import numpy as np
+from mqtt5 import (
+    ConnAckPacket,
+    ConnAckReasonCode,
+    ConnectPacket,
+    DisconnectPacket,
+    DisconnectReasonCode,
+    PublishPacket,
+    QoS,
+    RetainHandling,
+    SubAckPacket,
+    SubAckReasonCode,
+    SubscribePacket,
+    TopicFilter,
+)
+
+from ingest import frames
+from ingest.inbox import Delivery, Inbox
+from ingest.options import BrokerOptions, BrokerTroubleError, dismissed, refused
+
+BUFFER_BYTES = 256 * 1024
+WATCH_OF_KEEP_ALIVE = 0.2  # how often the line is looked at, in keep-alives
+SILENT_OF_KEEP_ALIVE = 1.25  # silence that ends it; with the look above at most 1.5 keep-alives
+
+_PUBACK = 0x4002  # fixed head of a PUBACK without reason: success (MQTT 5, 3.4.2.1)
+_new = tuple.__new__
+
+
+class Connection(asyncio.BufferedProtocol):
+    """Speaks MQTT 5 over one transport; ``subscribed`` resolves when deliveries may come, ``lost`` when it is over.
+
+    Args:
+        filters: topic filters, subscribed at QoS 1 on every connection, also on a resumed session: brokers have
+            been known to lose subscriptions at a restart (Mosquitto before 2.0.12).
+        number: of this connection; stands in every Delivery.
+        counters: shared with the session.
+    """
+
+    def __init__(
+        self, options: BrokerOptions, filters: Sequence[str], number: int, inbox: Inbox, counters: Counter[str]
+    ) -> None:
+        self.options = options
+        self.filters = filters
+        self.number = number
+        self.inbox = inbox
+        self.counters = counters
+        self._loop = asyncio.get_running_loop()
+        self.subscribed: asyncio.Future[ConnAckPacket] = self._loop.create_future()
+        self.lost: asyncio.Future[BrokerTroubleError] = self._loop.create_future()
+        self._welcome: ConnAckPacket | None = None
+        self._transport: asyncio.Transport | None = None
+        self._buffer = memoryview(bytearray(BUFFER_BYTES))
+        self._start = self._end = 0
+        self._paused = False
+        self._keep_alive_s = options.keep_alive_s
+        self._heard = self._spoke = self._loop.time()
+        self._watch: asyncio.TimerHandle | None = None
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Introduce ourselves."""
+        self._transport = cast("asyncio.Transport", transport)
+        options = self.options
+        self._send(
+            ConnectPacket(
+                options.client_id,
+                username=options.username,
+                password=None if options.password is None else options.password.encode(),
+                clean_start=False,
+                keep_alive=max(1, round(options.keep_alive_s)),
+                session_expiry_interval=options.session_expiry_s,
+                receive_max=options.receive_maximum,
+                max_packet_size=options.packet_bytes_max,
+            ).write()
+        )
+        self._watch = self._loop.call_later(self._keep_alive_s * WATCH_OF_KEEP_ALIVE, self._look)
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the buffer's size is ours to choose
+        """Give the free end of the buffer; what is unread is moved to its front first."""
+        if self._start == self._end:
+            self._start = self._end = 0
+        elif len(self._buffer) - self._end < BUFFER_BYTES // 4:
+            unread = bytes(self._buffer[self._start : self._end])
+            if len(unread) > len(self._buffer) // 2:
+                self._buffer = memoryview(bytearray(2 * len(self._buffer)))
+            self._buffer[: len(unread)] = unread
+            self._start, self._end = 0, len(unread)
+        return self._buffer[self._end :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Read what came."""
+        self._end += nbytes
+        self._heard = self._loop.time()
+        self.counters["bytes"] += nbytes
+        self._read()
+
+    def connection_lost(self, trouble: Exception | None) -> None:
+        """Say that it is over."""
+        if self._watch is not None:
+            self._watch.cancel()
+        working = self.subscribed.done()
+        if self._welcome is None:
+            words = "the broker closed the connection before it answered; it may not speak MQTT 5 on this port"
+        else:
+            words = "the connection was lost"
+        words = f"{words}: {trouble}" if trouble else words
+        self._over(BrokerTroubleError(words, unexplained=working and trouble is None))
+
+    # What the session calls.
+
+    def acknowledge(self, packet_ids: Sequence[int]) -> None:
+        """Acknowledge QoS 1 messages in this order, in one write."""
+        packets = np.empty((len(packet_ids), 2), dtype=">u2")
+        packets[:, 0] = _PUBACK
+        packets[:, 1] = packet_ids
+        self._send(packets.tobytes())
+
+    def close(self) -> None:
+        """Say goodbye; the broker keeps our queue."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._send(DisconnectPacket().write())
+            self._transport.close()
+
+    def room(self) -> None:
+        """Read on when the inbox has room again."""
+        if self._paused and not self.over and len(self.inbox) < self.inbox.size:
+            self._paused = False
+            self._heard = self._loop.time()
+            self._read()
+            if not self._paused and self._transport is not None and not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    @property
+    def over(self) -> bool:
+        """Whether the connection has ended."""
+        return self.lost.done()
+
+    # Reading.
+
+    def _read(self) -> None:
+        """Turn whole packets into deliveries until the bytes or the inbox's room are used up."""
+        buffer, start, end = self._buffer[: self._end], self._start, self._end
+        number, room, read = self.number, self.inbox.size - len(self.inbox), mqtt5.read
+        fresh: list[Delivery] = []
+        append = fresh.append
+        while start < end:
+            if room <= 0:
+                self._pause()
+                break
+            try:
+                packet, length = read(buffer[start:])
+            except IndexError:
+                self._check_unfinished(buffer[start:])
+                break
+            except BaseException as trouble:
+                if not frames.is_codec_trouble(trouble):
+                    raise
+                start += self._rescue(buffer[start:], trouble, fresh)
+                room -= 1
+                continue
+            start += length
+            if type(packet) is PublishPacket:
+                append(_new(Delivery, (packet.topic, packet.payload, packet.packet_id, number)))
+                room -= 1
+            else:
+                self._control(packet)
+            if self.lost.done():
+                break
+        self._start = start
+        if fresh:
+            self.counters["messages"] += len(fresh)
+            self.inbox.put(fresh)
+
+    def _control(self, packet: mqtt5.Packet) -> None:
+        if isinstance(packet, ConnAckPacket):
+            self._welcomed(packet)
+        elif isinstance(packet, SubAckPacket):
+            self._answered(packet)
+        elif isinstance(packet, DisconnectPacket):
+            self._over(dismissed(self.options, packet))
+
+    def _welcomed(self, packet: ConnAckPacket) -> None:
+        if packet.reason_code is not ConnAckReasonCode.SUCCESS:
+            self._over(BrokerTroubleError(refused(self.options, packet)))
+            return
+        self._welcome = packet
+        if packet.server_keep_alive:
+            self._keep_alive_s = packet.server_keep_alive
+        if packet.session_present:
+            self.counters["forgotten"] += self.inbox.forget()
+        filters = [
+            TopicFilter(
+                pattern,
+                max_qos=QoS.AT_LEAST_ONCE,
+                retain_handling=RetainHandling.SEND_IF_SUBSCRIPTION_NOT_EXISTS,
+            )
+            for pattern in self.filters
+        ]
+        self._send(SubscribePacket(1, filters).write())
+
+    def _answered(self, packet: SubAckPacket) -> None:
+        for pattern, code in zip(self.filters, packet.reason_codes, strict=False):
+            if code is not SubAckReasonCode.GRANTED_QOS_AT_LEAST_ONCE:
+                words = code.name.lower().replace("_", " ")
+                self._over(BrokerTroubleError(f"the broker refuses the subscription to '{pattern}': {words}"))
+                return
+        if not self.subscribed.done() and self._welcome is not None:
+            self.subscribed.set_result(self._welcome)
+
+    def _check_unfinished(self, rest: memoryview) -> None:
+        """Tell a packet that is still on its way from one that is broken or larger than we allowed."""
+        length = frames.length(rest)
+        if length is None:
+            return
+        if length <= len(rest):
+            self._malformed("it ends before its contents")
+        elif length > self.options.packet_bytes_max:
+            self._malformed(f"{length} bytes; at most {self.options.packet_bytes_max} were allowed")
+
+    def _rescue(self, rest: memoryview, trouble: BaseException, fresh: list[Delivery]) -> int:
+        """Deliver a PUBLISH that the codec cannot read (a topic that is not UTF-8, say), so that it is kept apart."""
+        found = frames.publish(rest)
+        if found is None:
+            self._malformed(str(trouble))
+            return len(rest)
+        topic, payload, packet_id, length = found
+        fresh.append(Delivery(topic, payload, packet_id, self.number))
+        self.counters["misshapen"] += 1
+        return length
+
+    def _malformed(self, words: str) -> None:
+        self._send(DisconnectPacket(reason_code=DisconnectReasonCode.MALFORMED_PACKET).write())
+        self._over(BrokerTroubleError(f"the broker sent a packet that cannot be read: {words}"))
+
+    # Line and credit.
+
+    def _pause(self) -> None:
+        if not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+            self.counters["pauses"] += 1
+
+    def _look(self) -> None:
+        """Ping before the keep-alive ends; end a line on which nothing comes back."""
+        now = self._loop.time()
+        silent_s = 0.0 if self._paused else now - self._heard
+        if silent_s >= self._keep_alive_s * SILENT_OF_KEEP_ALIVE:
+            self._over(BrokerTroubleError(f"nothing heard from the broker for {silent_s:.1f} s"))
+            return
+        if max(silent_s, now - self._spoke) >= self._keep_alive_s / 2:
+            self._send(mqtt5.PingReqPacket().write())
+            self.counters["pings"] += 1
+        self._watch = self._loop.call_later(self._keep_alive_s * WATCH_OF_KEEP_ALIVE, self._look)
+
+    def _send(self, data: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._spoke = self._loop.time()
+            self._transport.write(data)
+
+    def _over(self, trouble: BrokerTroubleError) -> None:
+        if not self.lost.done():
+            self.lost.set_result(trouble)
+        if not self.subscribed.done():
+            self.subscribed.cancel()
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.abort()

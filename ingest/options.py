@@ -1,0 +1,109 @@
+"""How to reach the broker, and the words for what it answers."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+from mqtt5 import ConnAckPacket, ConnAckReasonCode, DisconnectPacket, DisconnectReasonCode
+
+
+@dataclass(frozen=True, slots=True)
+class TlsOptions:
+    """Certificates towards the broker, PEM files.
+
+    Attributes:
+        ca_file: who must have signed the broker's certificate; None for the system's authorities.
+        cert_file, key_file: our own certificate, where the broker asks for one.
+    """
+
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """Return a client context: TLS 1.2 or newer, name and chain checked. OSError for unreadable files."""
+        context = ssl.create_default_context(cafile=str(self.ca_file) if self.ca_file else None)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if self.cert_file:
+            context.load_cert_chain(str(self.cert_file), str(self.key_file) if self.key_file else None)
+        return context
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerOptions:
+    """Which broker, as whom, and how much may be under way.
+
+    Attributes:
+        client_id: must stay the same for ever; the broker keeps our queue under it.
+        keep_alive_s: silence after which a ping is sent; a dead line is noticed within 1.5 times this.
+        receive_maximum: QoS 1 messages that the broker may have sent us without our acknowledgement.
+        session_expiry_s: how long the broker keeps our queue while we are away, seconds.
+        packet_bytes_max: larger messages are not sent to us by the broker (MQTT 5, 3.1.2.11.4).
+        connect_timeout_s: for name, TCP, TLS, CONNACK and SUBACK together.
+        retry_first_s, retry_most_s: waits between attempts, doubling.
+        taken_over_s: wait after another client came with our client id, so that two do not throw each other out.
+    """
+
+    host: str
+    port: int
+    client_id: str = "lamplighter-ingest"
+    username: str | None = None
+    password: str | None = None
+    tls: TlsOptions | None = None
+    keep_alive_s: float = 30
+    receive_maximum: int = 8192
+    session_expiry_s: int = 7 * 86400
+    packet_bytes_max: int = 1 << 20
+    connect_timeout_s: float = 15
+    retry_first_s: float = 0.2
+    retry_most_s: float = 30
+    taken_over_s: float = 300
+
+
+class BrokerTroubleError(Exception):
+    """The connection cannot be had or has ended; the message says why in plain words.
+
+    Attributes:
+        taken_over: another client came with our client id.
+        unexplained: the broker closed a working connection without a word.
+    """
+
+    def __init__(self, words: str, *, taken_over: bool = False, unexplained: bool = False) -> None:
+        self.taken_over = taken_over
+        self.unexplained = unexplained
+        super().__init__(words)
+
+
+def refused(options: BrokerOptions, answer: ConnAckPacket) -> str:
+    """Return the words for a CONNACK that says no."""
+    who = f"user '{options.username}'" if options.username else "a client without user name"
+    known = {
+        ConnAckReasonCode.BAD_USER_NAME_OR_PASSWORD: f"wrong user name or password for {who}",
+        ConnAckReasonCode.NOT_AUTHORIZED: f"{who} is not let in: wrong password, or the broker asks for one",
+        ConnAckReasonCode.CLIENT_ID_NOT_VALID: f"client id '{options.client_id}' is not accepted",
+        ConnAckReasonCode.UNSUPPORTED_PROTOCOL_VERSION: "it does not speak MQTT 5",
+    }
+    words = known.get(answer.reason_code, _plain(answer.reason_code))
+    return f"the broker refuses the connection: {words}{_detail(answer.reason_str)}"
+
+
+def taken_over(options: BrokerOptions) -> str:
+    """Return the words for a client id that somebody else uses too."""
+    return f"another process connects with our client id '{options.client_id}'; standing back"
+
+
+def dismissed(options: BrokerOptions, packet: DisconnectPacket) -> BrokerTroubleError:
+    """Return the trouble that a DISCONNECT from the broker means."""
+    if packet.reason_code is DisconnectReasonCode.SESSION_TAKEN_OVER:
+        return BrokerTroubleError(taken_over(options), taken_over=True)
+    return BrokerTroubleError(f"the broker ended it: {_plain(packet.reason_code)}{_detail(packet.reason_str)}")
+
+
+def _plain(code: ConnAckReasonCode | DisconnectReasonCode) -> str:
+    return f"{code.name.lower().replace('_', ' ')} (0x{code:02X})"
+
+
+def _detail(text: str | None) -> str:
+    return f" ({text})" if text else ""
