@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -56,9 +58,13 @@ class Fleet:
         registry: who the rows are.
         live: by kind name.
         sky: sun and lighting schedules.
+        resumed_ms: host time since which the house has watched without a pause; nothing before it counts as silence.
+        shared: what one judge worked out that the next may use, such as a batch's columns.
     """
 
     def __init__(self, registry: Registry, sky: Sky) -> None:
         self.registry = registry
         self.sky = sky
         self.live = {kind.name: Live(kind, registry) for kind in registry.catalog}
+        self.resumed_ms: int = NEVER
+        self.shared: dict[str, Any] = {}

@@ -1,0 +1,215 @@
+"""The engine: every rule over every reading, one step at a time. A pure function of the steps it is given.
+
+The same steps give the same transitions, whatever the batches were cut into, before or after a restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from alerts.fleet import NEVER, Fleet, Live
+from alerts.judge import Judge
+from alerts.memory import Arrays, Orphan, load_fleet, load_judge, orphans, save_fleet, save_judge
+from alerts.messages import transition
+from alerts.rule_kinds import RULE_KINDS
+from alerts.rules import Rule, RuleSet
+from devices.batch import MARK_LATE, Batch
+from devices.registry import Registry
+from devices.sky import Sky
+from devices.transition import CLEARED, Transition
+
+AWAY_MS = 60_000  # a longer pause between two steps means that the house was away, or the host's clock was set
+COLOURS = {"info": 1, "minor": 2, "major": 3, "critical": 4}  # of the map, by severity
+FINE, SILENT = 0, -1
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """One rule waiting on one entity: its condition holds, not yet long enough for an alert."""
+
+    rule: str
+    entity: str
+    since_ms: int
+
+
+@runtime_checkable
+class Waits(Protocol):
+    """A judge that can say what it is waiting for."""
+
+    def pending(self) -> Mapping[str, int]:
+        """Return entities whose condition holds, not yet long enough, with the time since when."""
+
+
+class Engine:
+    """Judges readings by rules.
+
+    Args:
+        rules: as loaded.
+        registry: who the batches' rows are.
+        sky: sun and lighting hours over the city.
+        away_ms: a pause between two steps longer than this counts as an absence; silence is then counted afresh. A
+            clock that runs faster than the wall's needs a longer one.
+
+    Attributes:
+        fleet: what was last heard of every device.
+        version: grows whenever an alert begins or ends.
+    """
+
+    def __init__(self, rules: RuleSet, registry: Registry, sky: Sky, away_ms: int = AWAY_MS) -> None:
+        self.rules, self.registry, self.sky = rules, registry, sky
+        self.fleet = Fleet(registry, sky)
+        self.version = 0
+        self._away_ms = away_ms
+        self._now_ms = NEVER
+        self._judges: list[tuple[Rule, Judge]] = [
+            (rule, RULE_KINDS[rule.kind].judge(rule, registry, sky)) for rule in rules
+        ]
+        self._by_kind: dict[str, list[Judge]] = {kind.name: [] for kind in registry.catalog}
+        for _, judge in self._judges:
+            for name in judge.kinds:
+                self._by_kind[name].append(judge)
+        self._place = {kind.name: np.zeros(len(self.fleet.live[kind.name].rows), np.intp) for kind in registry.catalog}
+        self._orphans: list[Orphan] = []
+        self._colours: dict[str, tuple[int, npt.NDArray[np.int8]]] = {}
+
+    def step(self, batches: Sequence[Batch], now_ms: int) -> list[Transition]:
+        """Judge ``batches`` and then the passing of time.
+
+        Args:
+            batches: readings without duplicates; rows marked late are heard, not judged.
+            now_ms: host time, epoch milliseconds.
+
+        Returns:
+            what changed, in the order in which it was decided.
+        """
+        self._watch_clock(now_ms)
+        out = self._bury(now_ms) if self._orphans else []
+        for batch in batches:
+            live = self.fleet.live[batch.kind.name]
+            live.seen_ms[live.local[batch.device]] = now_ms
+            judges = self._by_kind[batch.kind.name]
+            for once in self._rounds(batch, live):
+                live.update(once)
+                for judge in judges:
+                    out += judge.readings(self.fleet, once, now_ms)
+        self.fleet.shared.clear()
+        for _, judge in self._judges:
+            out += judge.tick(self.fleet, now_ms)
+        if out:
+            self.version += 1
+        return out
+
+    def _watch_clock(self, now_ms: int) -> None:
+        if self._now_ms == NEVER or not 0 <= now_ms - self._now_ms <= self._away_ms:
+            self.fleet.resumed_ms = now_ms
+            for live in self.fleet.live.values():
+                np.minimum(live.seen_ms, now_ms, out=live.seen_ms)
+        self._now_ms = now_ms
+
+    def _rounds(self, batch: Batch, live: Live) -> Iterator[Batch]:
+        """Yield the first judged reading of each device, then the second, and so on; each newer than the last."""
+        places = live.local[batch.device]
+        fresh = (batch.time_ms > live.time_ms[places]) & ((batch.marks & MARK_LATE) == 0)
+        rows = np.flatnonzero(fresh)
+        if not len(rows):
+            return
+        places = places[rows]
+        mark = self._place[batch.kind.name]
+        mark[places] = rows  # of several rows of one device the last stays
+        if bool((mark[places] == rows).all()):
+            yield batch if len(rows) == len(batch) else batch.take(rows)
+            return
+        for chosen in _turns(places, rows):
+            newer = batch.time_ms[chosen] > live.time_ms[live.local[batch.device[chosen]]]
+            if newer.any():
+                yield batch.take(chosen[newer])
+
+    def save(self) -> Arrays:
+        """Return everything that the engine remembers, as named arrays without objects."""
+        out = save_fleet(self.fleet)
+        out["engine.clock_ms"] = np.array([self._now_ms, self.fleet.resumed_ms], dtype=np.int64)
+        for rule, judge in self._judges:
+            out.update(save_judge(rule, judge))
+        return out
+
+    def load(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
+        """Take over what an engine remembered, of the same city at an earlier time or under other rules.
+
+        Alerts that were open and that no rule here has taken over are cleared by the next step.
+        """
+        load_fleet(self.fleet, state)
+        if "engine.clock_ms" in state:
+            self._now_ms, self.fleet.resumed_ms = (int(one) for one in state["engine.clock_ms"])
+        for _, judge in self._judges:
+            load_judge(judge, state)
+        self._orphans = orphans(state, {rule.id: judge for rule, judge in self._judges})
+        self.version += 1
+
+    def _bury(self, now_ms: int) -> list[Transition]:
+        """Clear alerts that were left open by a rule or an entity that is gone."""
+        left, self._orphans = self._orphans, []
+        return [
+            transition(one.rule, self.registry, self.sky, one.entity, CLEARED, now_ms, one.onset_ms, {}, one.reason)
+            for one in left
+        ]
+
+    @property
+    def judges(self) -> list[Judge]:
+        """Return the judges, in the order of the rules."""
+        return [judge for _, judge in self._judges]
+
+    def open_alerts(self) -> dict[str, dict[str, int]]:
+        """Return the onset of every active alert by rule and entity, epoch milliseconds."""
+        return {rule.id: dict(judge.open()) for rule, judge in self._judges}
+
+    def pending(self) -> list[Pending]:
+        """Return what the rules are waiting for."""
+        return [
+            Pending(rule.id, entity, since)
+            for rule, judge in self._judges
+            if isinstance(judge, Waits)
+            for entity, since in judge.pending().items()
+        ]
+
+    def severity(self, kind: str) -> npt.NDArray[np.int8]:
+        """Return a colour for each of the kind's live rows: 0 fine, 1 info to 4 critical, -1 silent or never heard."""
+        live = self.fleet.live[kind]
+        known = self._colours.get(kind)
+        if known is None or known[0] != self.version:
+            known = (self.version, self._worst(kind, live))
+            self._colours[kind] = known
+        return np.where((known[1] == FINE) & (live.seen_ms == NEVER), SILENT, known[1]).astype(np.int8)
+
+    def _worst(self, kind: str, live: Live) -> npt.NDArray[np.int8]:
+        worst = np.zeros(len(live.rows), dtype=np.int8)
+        silent = np.zeros(len(live.rows), dtype=bool)
+        for rule, judge in self._judges:
+            if kind not in judge.kinds:
+                continue
+            ids = (entity.removeprefix("device:") for entity in judge.open() if entity.startswith("device:"))
+            rows = [row for row in map(self.registry.row.get, ids) if row is not None]
+            places = live.local[np.array(rows, dtype=np.intp)]
+            places = places[places >= 0]
+            if rule.kind == "offline":
+                silent[places] = True
+            else:
+                worst[places] = np.maximum(worst[places], COLOURS[rule.severity])
+        worst[silent & (worst == FINE)] = SILENT
+        return worst
+
+
+def _turns(places: npt.NDArray[np.int32], rows: npt.NDArray[np.intp]) -> Iterator[npt.NDArray[np.intp]]:
+    """Yield rows so that each yield holds at most one of a device, in order of arrival."""
+    order = np.argsort(places, kind="stable")
+    sorted_places = places[order]
+    first = np.flatnonzero(np.r_[True, sorted_places[1:] != sorted_places[:-1]])
+    turn = np.arange(len(order)) - np.repeat(first, np.diff(np.r_[first, len(order)]))
+    by_turn = np.argsort(turn, kind="stable")
+    bounds = np.cumsum(np.bincount(turn))[:-1]
+    for chosen in np.split(order[by_turn], bounds):
+        yield rows[np.sort(chosen)]

@@ -1,0 +1,325 @@
+"""Expressions over a kind's names, such as ``expected_on and power_w < 0.3 * rated_power_w``, compiled to columns.
+
+The grammar is a small part of Python's: and, or, not; < <= > >= == !=, chained too; + - * /; abs, min, max; numbers,
+names, and quoted labels of coded fields. It is read through ``ast`` from a list of accepted forms; nothing is run.
+
+Truth has three values (Kleene's): what needs a number that is absent or suspect is unknown, and unknown is neither
+true nor false. A truth is therefore a pair of columns: surely true, surely false.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from alerts.columns import DERIVED, YES_OR_NO, Columns, known_names
+from devices.kinds import Field, Kind
+from devices.yamlfile import ConfigError, Node
+
+Floats = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+Number = Callable[[Columns], Floats]
+Truth = Callable[[Columns], tuple[Mask, Mask]]
+
+LENGTH_MAX = 1000
+DEPTH_MAX = 40
+NODES_MAX = 400
+FORM = (
+    "expected an expression of names, numbers, + - * /, < <= > >= == !=, and, or, not, abs(), min(), max(), "
+    "such as 'power_w > 0.3 * rated_power_w and not expected_on'"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One comparison of a reported value with a threshold, kept to tell people which passed which."""
+
+    value: Number
+    threshold: Number
+    truth: Truth
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A compiled yes-or-no expression.
+
+    Attributes:
+        text: as written.
+        names: names that it uses, in order of appearance.
+        truth: columns to (surely true, surely false).
+        comparisons: those that a reported field stands in, in order of appearance.
+    """
+
+    text: str
+    names: tuple[str, ...]
+    truth: Truth
+    comparisons: tuple[Comparison, ...]
+
+    def __call__(self, columns: Columns) -> tuple[Mask, Mask]:
+        """Return (surely true, surely false) over the columns' rows."""
+        with np.errstate(all="ignore"):
+            return self.truth(columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A compiled number."""
+
+    text: str
+    names: tuple[str, ...]
+    number: Number
+
+    def __call__(self, columns: Columns) -> Floats:
+        """Return the number over the columns' rows, NaN where unknown."""
+        with np.errstate(all="ignore"):
+            return self.number(columns)
+
+
+def condition(node: Node, kind: Kind, role: str | None) -> Condition:
+    """Compile a yes-or-no expression. Raises ConfigError naming file, line, key and the known names."""
+    compiler, tree, text = _read(node, kind, role)
+    truth = compiler.truth(tree)
+    return Condition(text, tuple(dict.fromkeys(compiler.used)), truth, tuple(compiler.comparisons))
+
+
+def quantity(node: Node, kind: Kind, role: str | None) -> Quantity:
+    """Compile an expression that gives a number. Raises ConfigError naming file, line, key and the known names."""
+    compiler, tree, text = _read(node, kind, role)
+    number = compiler.number(tree)
+    return Quantity(text, tuple(dict.fromkeys(compiler.used)), number)
+
+
+def _read(node: Node, kind: Kind, role: str | None) -> tuple[_Compiler, ast.expr, str]:
+    if isinstance(node.value, str) and len(node.value) > LENGTH_MAX:
+        raise node.error(f"{len(node.value)} characters; an expression has at most {LENGTH_MAX}")
+    text = " ".join(node.text().split())
+    try:
+        tree = ast.parse(text, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as trouble:
+        where = f" at character {trouble.offset}" if isinstance(trouble, SyntaxError) and trouble.offset else ""
+        raise node.error(f"'{text}' cannot be read{where}; {FORM}") from trouble
+    if sum(1 for _ in ast.walk(tree)) > NODES_MAX or _depth(tree) > DEPTH_MAX:
+        raise node.error(f"too long or too deeply nested; at most {DEPTH_MAX} levels and {NODES_MAX} parts are read")
+    return _Compiler(node, kind, role), tree, text
+
+
+def _depth(tree: ast.AST) -> int:
+    deepest, level = 0, [tree]
+    while level:
+        deepest += 1
+        level = [child for parent in level for child in ast.iter_child_nodes(parent)]
+        if deepest > DEPTH_MAX:
+            break
+    return deepest
+
+
+class _Compiler:
+    """Turns one parsed expression into closures over columns, refusing whatever is not on its list."""
+
+    def __init__(self, node: Node, kind: Kind, role: str | None) -> None:
+        self.node, self.kind, self.role = node, kind, role
+        self.known = known_names(kind, role)
+        self.used: list[str] = []
+        self.comparisons: list[Comparison] = []
+        self.fields = frozenset(kind.field_names())
+
+    def refuse(self, tree: ast.AST, text: str) -> ConfigError:
+        return self.node.error(f"'{ast.unparse(tree)}': {text}")
+
+    def truth(self, tree: ast.expr) -> Truth:
+        if isinstance(tree, ast.BoolOp):
+            return _joined([self.truth(part) for part in tree.values], all_of=isinstance(tree.op, ast.And))
+        if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.Not):
+            return _negated(self.truth(tree.operand))
+        if isinstance(tree, ast.Compare):
+            return self.compared(tree)
+        if isinstance(tree, ast.Name):
+            field = self.look_up(tree)
+            if tree.id in YES_OR_NO or (field is not None and field.type == "bool"):
+                return _as_truth(_column(tree.id))
+            raise self.refuse(tree, f"is a number, not a yes or no; compare it, such as '{tree.id} > 0'")
+        if isinstance(tree, ast.Constant):
+            raise self.refuse(tree, "is the same for every reading; a yes or no must follow from names")
+        if isinstance(tree, ast.BinOp | ast.Call | ast.UnaryOp):
+            self.number(tree)  # its own mistakes first
+            raise self.refuse(tree, "is a number, not a yes or no; compare it, such as '… > 0'")
+        raise self.refuse(tree, FORM)
+
+    def compared(self, tree: ast.Compare) -> Truth:
+        sides = [tree.left, *tree.comparators]
+        links = []
+        for left, op, right in zip(sides, tree.ops, sides[1:], strict=False):
+            if type(op) not in _COMPARE:
+                raise self.refuse(tree, FORM)
+            a, b = self.side(left, right), self.side(right, left)
+            holds = _comparison(a, b, *_COMPARE[type(op)])
+            if self.measures(left):
+                self.comparisons.append(Comparison(a, b, holds))
+            elif self.measures(right):
+                self.comparisons.append(Comparison(b, a, holds))
+            links.append(holds)
+        return links[0] if len(links) == 1 else _joined(links, all_of=True)
+
+    def measures(self, tree: ast.expr) -> bool:
+        """Whether a reported field stands in it."""
+        return any(isinstance(part, ast.Name) and part.id in self.fields for part in ast.walk(tree))
+
+    def side(self, tree: ast.expr, other: ast.expr) -> Number:
+        """One side of a comparison: a number, or a quoted label of the coded field on the other side."""
+        if not (isinstance(tree, ast.Constant) and isinstance(tree.value, str)):
+            return self.number(tree)
+        field = self.look_up(other) if isinstance(other, ast.Name) else None
+        if field is None or not field.codes:
+            raise self.refuse(tree, "a quoted word can only be compared with a field that has named codes")
+        for code, label in field.codes.items():
+            if label == tree.value:
+                return _constant(float(code))
+        raise self.refuse(tree, f"{field.name} has no such code; it has {', '.join(map(repr, field.codes.values()))}")
+
+    def number(self, tree: ast.expr) -> Number:
+        if isinstance(tree, ast.Constant):
+            if isinstance(tree.value, bool) or not isinstance(tree.value, int | float):
+                raise self.refuse(tree, "expected a number; a yes or no is written as 'door_open' or 'not door_open'")
+            return _constant(float(tree.value))
+        if isinstance(tree, ast.Name):
+            self.look_up(tree)
+            return _column(tree.id)
+        if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.USub | ast.UAdd):
+            inner = self.number(tree.operand)
+            return inner if isinstance(tree.op, ast.UAdd) else lambda columns: -inner(columns)
+        if isinstance(tree, ast.BinOp) and type(tree.op) in _ARITHMETIC:
+            return _applied(_ARITHMETIC[type(tree.op)], [self.number(tree.left), self.number(tree.right)])
+        if isinstance(tree, ast.Call):
+            return self.call(tree)
+        if isinstance(tree, ast.Compare | ast.BoolOp | ast.UnaryOp):
+            raise self.refuse(tree, "is a yes or no where a number is expected")
+        raise self.refuse(tree, FORM)
+
+    def call(self, tree: ast.Call) -> Number:
+        name = tree.func.id if isinstance(tree.func, ast.Name) else ""
+        if name not in _FUNCTIONS or tree.keywords:
+            raise self.refuse(tree, "the functions are abs(a), min(a, b, …) and max(a, b, …)")
+        fewest, most, function = _FUNCTIONS[name]
+        if not fewest <= len(tree.args) <= most:
+            raise self.refuse(tree, f"{name}() takes {'one number' if most == 1 else 'two numbers or more'}")
+        return _applied(function, [self.number(part) for part in tree.args])
+
+    def look_up(self, tree: ast.Name) -> Field | None:
+        name = tree.id
+        if name not in self.known:
+            raise self.node.error(self._stranger(name))
+        self.used.append(name)
+        return self.known[name]
+
+    def _stranger(self, name: str) -> str:
+        others = known_names(self.kind, None)
+        if name in others:
+            roles = ", ".join(others[name].roles) if (others[name]) else ""  # type: ignore[union-attr]
+            return f"'{name}' is reported by {roles}, not by {self.role}"
+        near = difflib.get_close_matches(name, self.known, n=1)
+        meant = f"; did you mean '{near[0]}'?" if near else ""
+        facts = [f.name for f in self.kind.facts if f.name in self.known]
+        fields = [f for f in self.kind.field_names() if f in self.known]
+        return (
+            f"no name '{name}'{meant} Known for {self.role or self.kind.name}: fields {', '.join(fields)}; "
+            f"facts {', '.join(facts) or 'none'}; derived {', '.join(DERIVED)}"
+        )
+
+
+def _column(name: str) -> Number:
+    return lambda columns: columns(name)
+
+
+def _constant(value: float) -> Number:
+    column = np.float64(value)
+    return lambda _: column  # type: ignore[return-value]  # a number stands for a column of itself
+
+
+def _as_truth(number: Number) -> Truth:
+    def truth(columns: Columns) -> tuple[Mask, Mask]:
+        value = number(columns)
+        return np.abs(value) > 0, value == 0
+
+    return truth
+
+
+def _negated(inner: Truth) -> Truth:
+    def truth(columns: Columns) -> tuple[Mask, Mask]:
+        yes, no = inner(columns)
+        return no, yes
+
+    return truth
+
+
+def _joined(parts: list[Truth], *, all_of: bool) -> Truth:
+    def truth(columns: Columns) -> tuple[Mask, Mask]:
+        yes, no = parts[0](columns)
+        for part in parts[1:]:
+            also, but = part(columns)
+            yes, no = (yes & also, no | but) if all_of else (yes | also, no & but)
+        return yes, no
+
+    return truth
+
+
+def _comparison(left: Number, right: Number, holds: np.ufunc, fails: np.ufunc) -> Truth:
+    if fails is np.not_equal or holds is np.not_equal:  # NaN differs from everything, so unknown is taken out by hand
+
+        def same(columns: Columns) -> tuple[Mask, Mask]:
+            a, b = left(columns), right(columns)
+            known = ~(np.isnan(a) | np.isnan(b))
+            return holds(a, b) & known, fails(a, b) & known
+
+        return same
+
+    def truth(columns: Columns) -> tuple[Mask, Mask]:
+        a, b = left(columns), right(columns)
+        return holds(a, b), fails(a, b)
+
+    return truth
+
+
+def _applied(function: Callable[..., Floats], parts: list[Number]) -> Number:
+    if len(parts) == 1:
+        only = parts[0]
+        return lambda columns: function(only(columns))
+
+    def number(columns: Columns) -> Floats:
+        value = parts[0](columns)
+        for part in parts[1:]:
+            value = function(value, part(columns))
+        return value
+
+    return number
+
+
+def _divide(left: Floats, right: Floats) -> Floats:
+    """Division whose result is unknown where the divisor is nothing."""
+    answer: Floats = np.where(right == 0, np.nan, left / right)
+    return answer
+
+
+_COMPARE: dict[type[ast.cmpop], tuple[np.ufunc, np.ufunc]] = {
+    ast.Lt: (np.less, np.greater_equal),
+    ast.LtE: (np.less_equal, np.greater),
+    ast.Gt: (np.greater, np.less_equal),
+    ast.GtE: (np.greater_equal, np.less),
+    ast.Eq: (np.equal, np.not_equal),
+    ast.NotEq: (np.not_equal, np.equal),
+}
+_ARITHMETIC: dict[type[ast.operator], Callable[..., Floats]] = {
+    ast.Add: np.add,
+    ast.Sub: np.subtract,
+    ast.Mult: np.multiply,
+    ast.Div: _divide,
+}
+_FUNCTIONS: dict[str, tuple[int, int, Callable[..., Floats]]] = {
+    "abs": (1, 1, np.abs),
+    "min": (2, 99, np.minimum),
+    "max": (2, 99, np.maximum),
+}

@@ -1,0 +1,118 @@
+"""The engine's memory as named arrays: written into snapshots, and taken over by whoever comes after.
+
+Everything is kept by device id, field name and rule fingerprint, so that it survives a changed registry, catalog or
+rules file. An alert whose rule or entity is gone is closed, never forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from alerts.fleet import Fleet, Live
+from alerts.judge import Judge
+from alerts.rules import LANGUAGES, Rule
+
+Arrays = dict[str, npt.NDArray[np.generic]]
+
+
+class Orphan(NamedTuple):
+    """An open alert that nobody watches over any more.
+
+    Attributes:
+        rule: as it was when the alert was saved; enough of it to tell people.
+        entity, onset_ms: of the alert.
+        reason: ``rule_changed``, or ``data_lost`` when the entity is gone.
+    """
+
+    rule: Rule
+    entity: str
+    onset_ms: int
+    reason: str
+
+
+def save_fleet(fleet: Fleet) -> Arrays:
+    """Return the live columns of all kinds, by device id and field name."""
+    out: Arrays = {}
+    for name, live in fleet.live.items():
+        out[f"fleet.{name}.ids"] = _bytes([fleet.registry.assets[row].id for row in live.rows])
+        out[f"fleet.{name}.fields"] = _bytes(list(live.kind.field_names()))
+        out[f"fleet.{name}.values"] = live.values.copy()
+        out[f"fleet.{name}.time_ms"] = live.time_ms.copy()
+        out[f"fleet.{name}.seen_ms"] = live.seen_ms.copy()
+    return out
+
+
+def load_fleet(fleet: Fleet, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
+    """Take over saved live columns; devices and fields that no longer exist are let go."""
+    for name, live in fleet.live.items():
+        if f"fleet.{name}.ids" in arrays:
+            _load_live(fleet, live, arrays, f"fleet.{name}.")
+
+
+def _load_live(fleet: Fleet, live: Live, arrays: Mapping[str, npt.NDArray[np.generic]], prefix: str) -> None:
+    places = {fleet.registry.assets[row].id.encode(): place for place, row in enumerate(live.rows)}
+    found = np.array([places.get(bytes(one), -1) for one in arrays[prefix + "ids"]], dtype=np.intp)
+    here = found >= 0
+    live.time_ms[found[here]] = arrays[prefix + "time_ms"][here]
+    live.seen_ms[found[here]] = arrays[prefix + "seen_ms"][here]
+    columns = {field.encode(): number for number, field in enumerate(live.kind.field_names())}
+    for number, field in enumerate(arrays[prefix + "fields"]):
+        column = columns.get(bytes(field))
+        if column is not None:
+            live.values[column, found[here]] = arrays[prefix + "values"][number][here]
+
+
+def save_judge(rule: Rule, judge: Judge) -> Arrays:
+    """Return one judge's state with its open alerts and what is needed to close them without it."""
+    prefix = f"rule.{rule.id}."
+    out: Arrays = {f"{prefix}state.{name}": np.array(array) for name, array in judge.save().items()}
+    opened = dict(judge.open())
+    out[prefix + "fingerprint"] = np.array(judge.fingerprint)
+    out[prefix + "about"] = np.array([rule.kind, rule.device, rule.severity, *(rule.title[one] for one in LANGUAGES)])
+    out[prefix + "open"] = np.array(list(opened), dtype=np.str_)
+    out[prefix + "onset_ms"] = np.array(list(opened.values()), dtype=np.int64)
+    return out
+
+
+def load_judge(judge: Judge, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
+    """Hand a judge its saved state, unless the rule's meaning has changed since."""
+    prefix = f"rule.{judge.rule_id}."
+    saved = arrays.get(prefix + "fingerprint")
+    if saved is None or str(saved) != judge.fingerprint:
+        return
+    start = prefix + "state."
+    judge.load({name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)})
+
+
+def orphans(arrays: Mapping[str, npt.NDArray[np.generic]], judges: Mapping[str, Judge]) -> list[Orphan]:
+    """Return the saved open alerts that no judge has taken over."""
+    out: list[Orphan] = []
+    for name in arrays:
+        if not (name.startswith("rule.") and name.endswith(".about")):
+            continue
+        rule_id = name.removeprefix("rule.").removesuffix(".about")
+        prefix = f"rule.{rule_id}."
+        judge = judges.get(rule_id)
+        kept = judge.open() if judge is not None else {}
+        same = judge is not None and str(arrays[prefix + "fingerprint"]) == judge.fingerprint
+        rule = _remembered(rule_id, [str(word) for word in arrays[name]])
+        for entity, onset in zip(arrays[prefix + "open"], arrays[prefix + "onset_ms"], strict=True):
+            if kept.get(str(entity)) != int(onset):
+                out.append(Orphan(rule, str(entity), int(onset), "data_lost" if same else "rule_changed"))
+    return out
+
+
+def _remembered(rule_id: str, about: list[str]) -> Rule:
+    kind, device, severity, *titles = about
+    return Rule(
+        id=rule_id, kind=kind, device=device, role=None, severity=severity, message={}, for_ms=0, keep_ms=0,
+        params=None, fingerprint="", title=dict(zip(LANGUAGES, titles, strict=True)),
+    )  # fmt: skip
+
+
+def _bytes(names: list[str]) -> npt.NDArray[np.bytes_]:
+    return np.array(names, dtype=np.bytes_) if names else np.zeros(0, dtype="S1")

@@ -1,0 +1,166 @@
+"""Offline rules: a device that ought to report and does not, judged by the host's clock and never by messages.
+
+Only time that the house has watched counts: after a restart, or a jump of the host's clock, silence is counted afresh
+(alerting.md 5, S77). A device that was never heard is not offline, unless the rule says after how long it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from alerts.columns import LiveColumns
+from alerts.expressions import Condition, condition
+from alerts.fleet import NEVER, Fleet
+from alerts.judge import State
+from alerts.messages import transition
+from alerts.rules import Rule
+from alerts.spans import Span, duration_ms, report_s, span
+from devices.batch import Batch
+from devices.kinds import Kind
+from devices.registry import Registry
+from devices.sky import Sky
+from devices.transition import ACTIVE, CLEARED, Transition
+from devices.yamlfile import Node
+
+RESTART_INTERVALS = 2  # whole report intervals to listen after a restart before anything is called silent
+VALUES = ("silent_min", "after_min")
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """An offline rule's own keys.
+
+    Attributes:
+        after: silence that makes a device offline.
+        while_: silence counts only while this holds, over last known values, facts and derived names.
+        reports: readings that must arrive before the alert clears.
+        never_heard_after_ms: when a device that was never heard at all counts as offline; 0 for never.
+    """
+
+    after: Span
+    while_: Condition | None
+    reports: int
+    never_heard_after_ms: int
+
+
+def parse(own: Node, kind: Kind, role: str | None) -> Params:
+    """Check an offline rule's own keys. Raises ConfigError naming file, line and key."""
+    own.only("after", "while", "reports", "never_heard_after")
+    held, reports, never = own.get("while"), own.get("reports"), own.get("never_heard_after")
+    count = reports.number(low=1, high=100) if reports is not None else 1.0
+    if reports is not None and count != int(count):
+        raise reports.error(f"expected a whole number of readings, found {reports.value}")
+    return Params(
+        span(own.need("after")),
+        condition(held, kind, role) if held is not None else None,
+        int(count),
+        duration_ms(never) if never is not None else 0,
+    )
+
+
+class OfflineJudge:
+    """Judges one offline rule over all devices of its kind and role, as columns in the order of the live columns."""
+
+    def __init__(self, rule: Rule, registry: Registry, sky: Sky) -> None:
+        self.rule_id, self.kinds, self.fingerprint = rule.id, (rule.device,), rule.fingerprint
+        self._rule, self._registry, self._sky = rule, registry, sky
+        params = rule.params
+        assert isinstance(params, Params)  # noqa: S101 - the table of rule kinds pairs parse and judge
+        self._params = params
+        kind = registry.catalog[rule.device]
+        self._rows = registry.rows_of(rule.device)
+        role = registry.role[self._rows]
+        self._watched = np.ones(len(role), dtype=bool) if rule.role is None else role == kind.roles.index(rule.role)
+        after = [params.after.of(report_s(kind, r)) for r in kind.roles]
+        listen = [round(RESTART_INTERVALS * report_s(kind, r) * 1000) for r in kind.roles]
+        self._after = np.array(after, dtype=np.int64)[role]
+        self._listen = np.array(listen, dtype=np.int64)[role]
+        self._offline = np.zeros(len(role), dtype=bool)
+        self._onset = np.zeros(len(role), dtype=np.int64)
+        self._heard = np.zeros(len(role), dtype=np.int32)  # readings since it was called offline
+        self._since = np.full(len(role), NEVER, dtype=np.int64)  # host time since which 'while' has held
+        self._known = np.full(len(role), NEVER, dtype=np.int64)  # host time at which the device was first expected
+
+    def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:
+        """Clear devices that report again."""
+        places = fleet.live[self.kinds[0]].local[batch.device]
+        back = places[self._offline[places]]
+        if not len(back):
+            return []
+        self._heard[back] += 1
+        done = back[self._heard[back] >= self._params.reports]
+        self._offline[done] = False
+        return [self._tell(int(place), CLEARED, now_ms, 0) for place in done]
+
+    def tick(self, fleet: Fleet, now_ms: int) -> list[Transition]:
+        """Call silent devices offline."""
+        live = fleet.live[self.kinds[0]]
+        self._known[self._known == NEVER] = now_ms
+        never = live.seen_ms == NEVER
+        wanted = self._watched & ~self._offline
+        if not self._params.never_heard_after_ms:
+            wanted &= ~never
+        counted = np.maximum(live.seen_ms, fleet.resumed_ms)
+        if self._params.while_ is not None:
+            held = self._holding(fleet, now_ms)
+            self._since = np.where(held, np.where(self._since == NEVER, now_ms, self._since), NEVER)
+            wanted &= held
+            counted = np.maximum(counted, self._since)
+        after = np.where(counted > live.seen_ms, np.maximum(self._after, self._listen), self._after)
+        if self._params.never_heard_after_ms:
+            after = np.where(never, np.maximum(after, self._params.never_heard_after_ms), after)
+            counted = np.where(never, np.maximum(self._known, counted), counted)
+        again = self._offline & (now_ms - counted > after) & (self._heard > 0)
+        self._heard[again] = 0  # fell silent again before it had reported often enough
+        hit = np.flatnonzero(wanted & (now_ms - counted >= after))
+        self._offline[hit] = True
+        self._heard[hit] = 0
+        self._onset[hit] = np.where(never[hit], self._known[hit], live.seen_ms[hit])
+        return [self._tell(int(p), ACTIVE, int(counted[p] + after[p]), now_ms - int(self._onset[p])) for p in hit]
+
+    def _holding(self, fleet: Fleet, now_ms: int) -> npt.NDArray[np.bool_]:
+        held = self._params.while_
+        assert held is not None  # noqa: S101 - the caller has looked
+        live = fleet.live[self.kinds[0]]
+        yes, _ = held(LiveColumns(fleet, live, np.arange(len(live.rows)), now_ms))
+        return np.broadcast_to(yes, len(live.rows))
+
+    def _tell(self, place: int, state: str, at_ms: int, silent_ms: int) -> Transition:
+        after_min = float(self._after[place]) / 60_000
+        values = {"after_min": after_min, "threshold": after_min}
+        if state == ACTIVE:
+            values |= {"silent_min": silent_ms / 60_000, "value": silent_ms / 60_000}
+        onset = int(self._onset[place])
+        return transition(self._rule, self._registry, self._sky, self._entity(place), state, at_ms, onset, values)
+
+    def _entity(self, place: int) -> str:
+        return f"device:{self._registry.assets[self._rows[place]].id}"
+
+    def open(self) -> Mapping[str, int]:
+        """Return devices that are offline, with the host time at which each was last heard."""
+        return {self._entity(int(place)): int(self._onset[place]) for place in np.flatnonzero(self._offline)}
+
+    def save(self) -> State:
+        """Return the state of all watched devices."""
+        at = np.flatnonzero(self._watched)
+        ids = np.array([self._registry.assets[self._rows[p]].id for p in at], dtype="S64")
+        return {"ids": ids} | {name: column[at] for name, column in self._stored().items()}
+
+    def load(self, state: State) -> None:
+        """Take over a saved state; devices that no longer exist are let go, new ones start afresh."""
+        places = {self._registry.assets[row].id.encode(): place for place, row in enumerate(self._rows)}
+        found = np.array([places.get(bytes(name), -1) for name in state["ids"]], dtype=np.intp)
+        here = found >= 0
+        here[here] = self._watched[found[here]]
+        for name, column in self._stored().items():
+            column[found[here]] = state[name][here]
+
+    def _stored(self) -> dict[str, npt.NDArray[np.generic]]:
+        return {
+            "offline": self._offline, "onset": self._onset, "heard": self._heard,
+            "since": self._since, "known": self._known,
+        }  # fmt: skip

@@ -1,0 +1,73 @@
+"""Kinds of rules: how each reads its own keys, and who judges by them. One more kind of rule is one more entry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from alerts.judge import Judge
+from alerts.rules import Rule
+from devices.kinds import Kind
+from devices.registry import Registry
+from devices.sky import Sky
+from devices.yamlfile import Node
+
+
+@dataclass(frozen=True, slots=True)
+class RuleKind:
+    """A kind of rule.
+
+    Attributes:
+        module: where its ``parse`` and its judge stand; imported when first wanted.
+        judge_name: the class that judges.
+        knows_kind: whether ``parse`` also takes the catalog kind and the role, to check names against them.
+        without: common keys that have no meaning for it, each with the reason that a person is told.
+    """
+
+    module: str
+    judge_name: str
+    knows_kind: bool = False
+    without: tuple[tuple[str, str], ...] = ()
+
+    def parse(self, own: Node, kind: Kind, role: str | None) -> Any:  # noqa: ANN401 - each kind has its own parameters
+        """Check the kind's own keys. Raises ConfigError."""
+        read: Callable[..., Any] = import_module(self.module).parse
+        return read(own, kind, role) if self.knows_kind else read(own)
+
+    def judge(self, rule: Rule, registry: Registry, sky: Sky) -> Judge:
+        """Return who judges by ``rule``."""
+        make: Callable[[Rule, Registry, Sky], Judge] = getattr(import_module(self.module), self.judge_name)
+        return make(rule, registry, sky)
+
+    def names(self, kind: Kind, role: str | None) -> frozenset[str] | None:
+        """Return the names that messages may use beyond the common ones; None where the kind does not say."""
+        module = import_module(self.module)
+        if hasattr(module, "message_names"):
+            found: frozenset[str] = module.message_names(kind, role)
+            return found
+        values = getattr(module, "VALUES", None)
+        return None if values is None else frozenset(values)
+
+    def refused(self, node: Node) -> list[str]:
+        """Return a problem for each common key that has no meaning for this kind of rule."""
+        found = ((node.get(key), why) for key, why in self.without)
+        return [child.problem(why) for child, why in found if child is not None]
+
+
+RULE_KINDS: dict[str, RuleKind] = {
+    "expression": RuleKind("alerts.expression", "ExpressionJudge", knows_kind=True),
+    "offline": RuleKind(
+        "alerts.offline",
+        "OfflineJudge",
+        knows_kind=True,
+        without=(
+            ("for", "an offline rule waits as long as 'after' says; leave 'for' out"),
+            ("keep", "an offline rule clears after so many 'reports'; leave 'keep' out"),
+        ),
+    ),
+    "lighting_rate": RuleKind("alerts.lighting_rate", "LightingRateJudge"),
+    "seepage": RuleKind("alerts.seepage", "SeepageJudge"),
+    "route_deviation": RuleKind("alerts.route_deviation", "RouteDeviationJudge", knows_kind=True),
+}
