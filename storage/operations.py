@@ -1,0 +1,232 @@
+"""The operations database: registry, alerts, outbox, quarantine, and how far the journal has been shipped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from devices.kinds import Catalog
+from devices.payloads import Reject
+from devices.registry import Asset, Permit, Registry, Road
+from devices.transition import Transition
+from storage import alertbook, assetbook, outbox, quarantine, tally
+from storage.alertbook import AlertRow
+from storage.assetbook import ImportSummary
+from storage.database import Database
+from storage.migrations import SchemaTooNewError, migrate
+from storage.outbox import OutboxRow, ReceiverLike
+from storage.quarantine import QuarantineRow
+from storage.records import UNKNOWN
+
+__all__ = [
+    "AlertRow",
+    "ImportSummary",
+    "Operations",
+    "OutboxRow",
+    "QuarantineRow",
+    "ReceiverLike",
+    "SchemaTooNewError",
+    "Shipped",
+]
+
+_POSITION, _STORED, _QUARANTINED, _KEPT = "shipped_position", "stored:", "quarantined:", "kept:"
+
+
+@dataclass(frozen=True, slots=True)
+class Shipped:
+    """How far the journal has been shipped, and what became of it.
+
+    Attributes:
+        position: everything before it is in the time-series store or in quarantine.
+        stored, quarantined: readings by kind name.
+        kept: readings that the journal had kept at ``position`` by its own count, by kind name.
+    """
+
+    position: int
+    stored: dict[str, int]
+    quarantined: dict[str, int]
+    kept: dict[str, int]
+
+
+class Operations:
+    """One city's operations database. Every method is one transaction; methods may be called from several threads.
+
+    Args:
+        url: SQLAlchemy URL; SQLite by default, PostgreSQL by URL.
+        quarantine_rows, quarantine_bytes: size of the quarantine; beyond it the oldest message is purged and counted.
+
+    Raises:
+        SchemaTooNewError: a newer Lamplighter has written this database.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        quarantine_rows: int = quarantine.ROWS_MAX,
+        quarantine_bytes: int = quarantine.BYTES_MAX,
+    ) -> None:
+        self._database = Database(url)
+        self._quarantine_size = (quarantine_rows, quarantine_bytes)
+        try:
+            migrate(self._database)
+        except BaseException:
+            self._database.close()
+            raise
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._database.close()
+
+    # The registry
+
+    def import_assets(
+        self, assets: Iterable[Asset], roads: Iterable[Road] = (), permits: Iterable[Permit] = ()
+    ) -> ImportSummary:
+        """Add and change assets by id, roads by name, permits by number; a device's row is given once and for ever.
+
+        Raises:
+            ConfigError: an id comes with another kind than before, or twice; nothing is imported then.
+        """
+        with self._database.writing() as connection:
+            return assetbook.import_all(connection, assets, roads, permits)
+
+    def load_registry(self, catalog: Catalog) -> Registry:
+        """Return the registry. Raises ConfigError when it holds kinds that ``catalog`` does not declare."""
+        with self._database.reading() as connection:
+            return assetbook.load(connection, catalog)
+
+    # Alerts
+
+    def commit(
+        self, transitions: Sequence[Transition], receivers: Sequence[ReceiverLike], now_ms: int
+    ) -> list[AlertRow]:
+        """Write decisions down together with the notices they owe; return the alerts that are new or changed.
+
+        What is known already changes nothing and owes nothing: the journal may be judged again after a crash.
+        """
+        if not transitions:
+            return []
+        with self._database.writing() as connection:
+            return alertbook.commit(self._database, connection, transitions, receivers, now_ms)
+
+    def alerts(
+        self,
+        state: str | None = None,
+        rule: str | None = None,
+        kind: str | None = None,
+        limit: int = 200,
+        before_ms: int | None = None,
+        *,
+        entity: str | None = None,
+    ) -> list[AlertRow]:
+        """Return alerts, newest first; ``state`` may also be ``open``: active or acknowledged."""
+        with self._database.reading() as connection:
+            return alertbook.find(
+                connection, state=state, rule=rule, kind=kind, entity=entity, limit=limit, before_ms=before_ms
+            )
+
+    def alert(self, alert_id: str) -> AlertRow | None:
+        """Return one alert, None where there is none of that id."""
+        with self._database.reading() as connection:
+            return alertbook.get(connection, alert_id)
+
+    def acknowledge(self, alert_id: str, who: str, note: str, now_ms: int) -> AlertRow | None:
+        """Take an active alert over; one that is acknowledged or cleared already stays as it is."""
+        with self._database.writing() as connection:
+            return alertbook.acknowledge(connection, alert_id, who, note, now_ms)
+
+    # The outbox
+
+    def outbox_due(self, now_ms: int, limit: int = 100) -> list[OutboxRow]:
+        """Return the notices to try now, oldest decision first."""
+        with self._database.reading() as connection:
+            return outbox.due(connection, now_ms, limit)
+
+    def outbox_sent(self, number: int, now_ms: int) -> None:
+        """Write down that a notice was delivered."""
+        with self._database.writing() as connection:
+            outbox.settle(connection, number, now_ms, None, None)
+
+    def outbox_failed(self, number: int, now_ms: int, retry_at_ms: int | None, error: str) -> None:
+        """Write down that a notice was not delivered: tried again at ``retry_at_ms``, given up where that is None."""
+        with self._database.writing() as connection:
+            outbox.settle(connection, number, now_ms, retry_at_ms, error or "not delivered")
+
+    def outbox_counts(self) -> dict[str, int]:
+        """Return how many notices are ``due``, ``sent`` and ``failed``."""
+        with self._database.reading() as connection:
+            return outbox.counts(connection)
+
+    def outbox_sent_by_rule(self) -> dict[str, int]:
+        """Return how many notices were delivered, by rule id."""
+        with self._database.reading() as connection:
+            return outbox.sent_by_rule(connection)
+
+    # Quarantine
+
+    def quarantine_add(self, rejects: Sequence[Reject]) -> None:
+        """Keep messages apart that did not pass through the journal; they are not in the ledger."""
+        with self._database.writing() as connection:
+            quarantine.add(self._database, connection, rejects, *self._quarantine_size)
+
+    def quarantine_list(
+        self, limit: int = 100, reason: str | None = None, device: str | None = None
+    ) -> list[QuarantineRow]:
+        """Return messages in quarantine, newest first."""
+        with self._database.reading() as connection:
+            return quarantine.find(connection, limit, reason, device)
+
+    def quarantine_show(self, number: int) -> QuarantineRow | None:
+        """Return one message, None where there is none of that number (any more)."""
+        with self._database.reading() as connection:
+            return quarantine.get(connection, number)
+
+    def quarantine_counts(self) -> dict[str, int]:
+        """Return how many messages are kept, by reason."""
+        with self._database.reading() as connection:
+            return quarantine.counts(connection)
+
+    def quarantine_purged(self) -> int:
+        """Return how many messages had to go because the quarantine was full."""
+        with self._database.reading() as connection:
+            return quarantine.purged(connection)
+
+    # Shipping
+
+    def shipped(self) -> Shipped:
+        """Return how far the journal has been shipped."""
+        with self._database.reading() as connection:
+            numbers = tally.read(connection)
+        return Shipped(
+            numbers.get(_POSITION, 0), _part(numbers, _STORED), _part(numbers, _QUARANTINED), _part(numbers, _KEPT)
+        )
+
+    def ship(
+        self,
+        position: int,
+        stored: Mapping[str, int],
+        rejects: Sequence[Reject],
+        kept: Mapping[str, int] | None = None,
+    ) -> None:
+        """Write down that the journal has been shipped up to ``position``, with its rejects put into quarantine.
+
+        Args:
+            position: journal position behind the last record shipped.
+            stored: readings that the time-series store has taken since the last call, by kind name.
+            rejects: messages of these records that could not be read, and readings that the store refused.
+            kept: the journal's own cumulative count of kept readings at ``position``, by kind name.
+        """
+        changes = {_STORED + kind: number for kind, number in stored.items() if number}
+        for reject in rejects:
+            name = _QUARANTINED + (reject.kind or UNKNOWN)
+            changes[name] = changes.get(name, 0) + 1
+        with self._database.writing() as connection:
+            quarantine.add(self._database, connection, rejects, *self._quarantine_size)
+            tally.add(self._database, connection, changes)
+            numbers = {_KEPT + kind: number for kind, number in (kept or {}).items()}
+            tally.put(self._database, connection, {_POSITION: position, **numbers})
+
+
+def _part(numbers: Mapping[str, int], prefix: str) -> dict[str, int]:
+    return {name.removeprefix(prefix): number for name, number in numbers.items() if name.startswith(prefix)}

@@ -1,0 +1,159 @@
+"""The outbox: notices that transitions owe to receivers, kept until each is delivered or given up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sqlalchemy import Connection, func, select, update
+
+from devices.transition import SEVERITIES, Transition
+from storage import tables
+from storage.database import Database
+
+DUE, SENT, FAILED = "due", "sent", "failed"
+
+
+class ReceiverLike(Protocol):
+    """Who is told: a name, the least severity it wants, and kinds (all, where empty)."""
+
+    @property
+    def name(self) -> str:
+        """Return the receiver's name."""
+
+    @property
+    def min_severity(self) -> str:
+        """Return the least severity it wants."""
+
+    @property
+    def kinds(self) -> Collection[str]:
+        """Return the kinds it wants; empty means all."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """One notice owed to one receiver.
+
+    Attributes:
+        id: number in the outbox.
+        key: ``alert:state:receiver``; a receiver that sees a key twice has been told twice.
+        transition: what to tell.
+        receiver: name of the receiver.
+        created_ms, due_ms: when it was decided, and when to try (again).
+        attempts: how often it has failed.
+    """
+
+    id: int
+    key: str
+    transition: Transition
+    receiver: str
+    created_ms: int
+    due_ms: int
+    attempts: int
+
+    @property
+    def alert_id(self) -> str:
+        """Return the alert's id."""
+        return self.transition.alert_id
+
+    @property
+    def state(self) -> str:
+        """Return the state that the alert came to."""
+        return self.transition.state
+
+
+def wants(receiver: ReceiverLike, transition: Transition) -> bool:
+    """Return whether a receiver is to be told of a transition."""
+    grave_enough = SEVERITIES.index(transition.severity) <= SEVERITIES.index(receiver.min_severity)
+    return grave_enough and (not receiver.kinds or transition.kind in receiver.kinds)
+
+
+def owed(transition: Transition, receivers: Sequence[ReceiverLike], now_ms: int) -> list[dict[str, Any]]:
+    """Return one outbox row for each receiver that wants to be told of a transition."""
+    notice = _notice(transition)
+    return [
+        {
+            "key": f"{transition.alert_id}:{transition.state}:{receiver.name}",
+            "alert_id": transition.alert_id,
+            "state": transition.state,
+            "receiver": receiver.name,
+            "notice": notice,
+            "created_ms": now_ms,
+            "due_ms": now_ms,
+            "attempts": 0,
+            "status": DUE,
+            "error": "",
+        }
+        for receiver in receivers
+        if wants(receiver, transition)
+    ]
+
+
+def add(database: Database, connection: Connection, notices: Sequence[dict[str, Any]]) -> None:
+    """Put notices into the outbox; a key that stands there already is left alone."""
+    if notices:
+        connection.execute(database.insert(tables.outbox, conflict="key"), list(notices))
+
+
+def due(connection: Connection, now_ms: int, limit: int) -> list[OutboxRow]:
+    """Return the notices to try now, oldest decision first."""
+    table = tables.outbox
+    query = select(table).where(table.c.due_ms <= now_ms).order_by(table.c.id).limit(limit)
+    found = connection.execute(query).mappings()
+    return [
+        OutboxRow(
+            r["id"], r["key"], transition_of(r["notice"]), r["receiver"], r["created_ms"], r["due_ms"], r["attempts"]
+        )
+        for r in found
+    ]
+
+
+def settle(connection: Connection, number: int, now_ms: int, retry_at_ms: int | None, error: str | None) -> None:
+    """Write down how an attempt went: sent where ``error`` is None, tried again later, or given up."""
+    table = tables.outbox
+    values: dict[str, Any] = {"attempts": table.c.attempts + 1, "error": error or ""}
+    if error is None:
+        values |= {"status": SENT, "sent_ms": now_ms, "due_ms": None}
+    elif retry_at_ms is None:
+        values |= {"status": FAILED, "due_ms": None}
+    else:
+        values |= {"due_ms": retry_at_ms}
+    connection.execute(update(table).where(table.c.id == number, table.c.status == DUE).values(values))
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    """Return how many notices are due, sent and failed."""
+    table = tables.outbox
+    found = dict.fromkeys((DUE, SENT, FAILED), 0)
+    for status, number in connection.execute(select(table.c.status, func.count()).group_by(table.c.status)):
+        found[status] = number
+    return found
+
+
+def sent_by_rule(connection: Connection) -> dict[str, int]:
+    """Return how many notices were delivered, by the rule that they tell of."""
+    box, book = tables.outbox, tables.alerts
+    joined = select(book.c.rule, func.count()).join_from(box, book, box.c.alert_id == book.c.id)
+    found = connection.execute(joined.where(box.c.status == SENT).group_by(book.c.rule))
+    return {row[0]: row[1] for row in found}
+
+
+def transition_of(notice: dict[str, Any]) -> Transition:
+    """Return the transition that a notice tells of."""
+    place = {name: math.nan if notice[name] is None else notice[name] for name in ("lon", "lat")}
+    return Transition(**{**notice, **place})
+
+
+def _notice(transition: Transition) -> dict[str, Any]:
+    notice: dict[str, Any] = {name: getattr(transition, name) for name in Transition.__slots__}
+    notice["values"] = finite(transition.values)
+    for name in ("lon", "lat"):
+        notice[name] = None if math.isnan(notice[name]) else notice[name]
+    return notice
+
+
+def finite(values: Mapping[str, float]) -> dict[str, float]:
+    """Return the values that are numbers; JSON has no others."""
+    return {name: float(value) for name, value in values.items() if math.isfinite(value)}
