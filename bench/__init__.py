@@ -1,0 +1,1 @@
+"""Benchmarks: each runs small in the suite so that it cannot rot, and large by hand."""
