@@ -19,6 +19,8 @@ from storage.records import Reader, Record, Totals, add, describe, encode, make_
 from storage.recovery import Aside, Segment, recover
 from storage.segments import Damage, frame, frames, header_frames, segment_path, sync_folder
 
+__all__ = ["Journal", "JournalError", "JournalFullError", "Record"]
+
 FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 

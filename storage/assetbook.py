@@ -1,0 +1,179 @@
+"""Assets, roads and permits in the operations database; an asset's row is given once and never again to another."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from statistics import median
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+
+from devices.kinds import Catalog
+from devices.registry import Asset, Permit, Registry, Road
+from devices.yamlfile import ConfigError
+from storage import tables
+from storage.database import chunks
+
+E7 = 10_000_000  # the city's centre is kept in whole 1e-7 degrees, 1 cm
+CENTRE = ("centre_lon_e7", "centre_lat_e7")
+
+
+class ImportSummary(NamedTuple):
+    """What an import did with the assets it was given."""
+
+    added: int
+    changed: int
+    unchanged: int
+
+
+def import_all(
+    connection: Connection, assets: Iterable[Asset], roads: Iterable[Road], permits: Iterable[Permit]
+) -> ImportSummary:
+    """Add and change assets by id, roads by name and permits by number; what is not named stays as it is.
+
+    Raises:
+        ConfigError: an id that was given to one kind comes with another, or stands twice.
+    """
+    summary = _assets(connection, list(assets))
+    _fix_centre(connection)
+    _roads(connection, list(roads))
+    _permits(connection, list(permits))
+    return summary
+
+
+def load(connection: Connection, catalog: Catalog) -> Registry:
+    """Return the registry. Raises ConfigError when it holds kinds that ``catalog`` does not."""
+    found = connection.execute(select(tables.assets).order_by(tables.assets.c.row)).mappings().all()
+    strange = Counter(r["kind"] for r in found if r["kind"] not in catalog.kinds)
+    if strange:
+        told = ", ".join(f"{count} of '{kind}'" for kind, count in strange.items())
+        raise ConfigError([f"the registry holds assets of kinds that are not declared: {told}; declare them again"])
+    assets = []
+    for expected, row in enumerate(found):
+        if row["row"] != expected:
+            raise ConfigError([f"the registry's row {expected} is missing: restore the operations database"])
+        assets.append(_asset(dict(row)))
+    return Registry(catalog, assets, _load_roads(connection), _load_permits(connection), _centre(connection))
+
+
+def _assets(connection: Connection, given: list[Asset]) -> ImportSummary:
+    twice = [name for name, count in Counter(a.id for a in given).items() if count > 1]
+    if twice:
+        raise ConfigError([f"the id '{name}' is given to more than one asset" for name in twice])
+    known: dict[str, dict[str, Any]] = {}
+    for part in chunks([a.id for a in given]):
+        for row in connection.execute(select(tables.assets).where(tables.assets.c.id.in_(part))).mappings():
+            known[row["id"]] = dict(row)
+    moved = [a for a in given if a.id in known and known[a.id]["kind"] != a.kind]
+    if moved:
+        raise ConfigError(
+            [f"'{a.id}' is a {known[a.id]['kind']} in the registry, not a {a.kind}: give it a new id" for a in moved]
+        )
+    next_row = int(connection.execute(select(func.coalesce(func.max(tables.assets.c.row), -1))).scalar_one()) + 1
+    added: list[dict[str, Any]] = []
+    changed: list[dict[str, Any]] = []
+    for asset in given:
+        columns = _columns(asset)
+        before = known.get(asset.id)
+        if before is None:
+            added.append({"row": next_row + len(added), **columns})
+        elif any(before[name] != value for name, value in columns.items()):
+            changed.append({"known_id": asset.id, **{k: v for k, v in columns.items() if k != "id"}})
+    if added:
+        connection.execute(insert(tables.assets), added)
+    if changed:
+        connection.execute(update(tables.assets).where(tables.assets.c.id == bindparam("known_id")), changed)
+    return ImportSummary(len(added), len(changed), len(given) - len(added) - len(changed))
+
+
+def _columns(asset: Asset) -> dict[str, Any]:
+    columns: dict[str, Any] = {name: getattr(asset, name) for name in Asset.__slots__}
+    for name in ("lon", "lat"):
+        columns[name] = None if math.isnan(columns[name]) else columns[name]
+    columns["facts"] = {name: value for name, value in sorted(asset.facts.items()) if not math.isnan(value)}
+    return columns
+
+
+def _asset(columns: dict[str, Any]) -> Asset:
+    columns.pop("row")
+    for name in ("lon", "lat"):
+        columns[name] = math.nan if columns[name] is None else columns[name]
+    return Asset(**columns)
+
+
+def _fix_centre(connection: Connection) -> None:
+    """Fix the city's centre at the first import that has positions, so that grid cells keep their names for ever."""
+    if _centre(connection) is not None:
+        return
+    table = tables.assets
+    where = table.c.lon.is_not(None) & table.c.lat.is_not(None)
+    places = connection.execute(select(table.c.lon, table.c.lat).where(where)).all()
+    if places:
+        numbers = [round(median(column) * E7) for column in zip(*places, strict=True)]
+        rows = [{"name": name, "number": number} for name, number in zip(CENTRE, numbers, strict=True)]
+        connection.execute(insert(tables.tallies), rows)
+
+
+def _centre(connection: Connection) -> tuple[float, float] | None:
+    table = tables.tallies
+    found = connection.execute(select(table.c.name, table.c.number).where(table.c.name.in_(CENTRE))).all()
+    numbers = {str(name): int(number) for name, number in found}
+    return (numbers[CENTRE[0]] / E7, numbers[CENTRE[1]] / E7) if len(numbers) == 2 else None
+
+
+def _roads(connection: Connection, roads: Sequence[Road]) -> None:
+    """Replace the lines of every road that is named."""
+    for part in chunks(list({road.name for road in roads})):
+        connection.execute(delete(tables.roads).where(tables.roads.c.name.in_(part)))
+    if roads:
+        rows = [{"name": r.name, "rank": r.rank, "line": [list(p) for p in r.line]} for r in roads]
+        connection.execute(insert(tables.roads), rows)
+
+
+def _load_roads(connection: Connection) -> list[Road]:
+    found = connection.execute(select(tables.roads).order_by(tables.roads.c.id)).mappings()
+    return [Road(r["name"], _points(r["line"]), r["rank"]) for r in found]
+
+
+def _permits(connection: Connection, permits: Sequence[Permit]) -> None:
+    for part in chunks([permit.id for permit in permits]):
+        connection.execute(delete(tables.permits).where(tables.permits.c.id.in_(part)))
+    rows = [
+        {
+            "id": p.id,
+            "truck": p.truck,
+            "route": p.route,
+            "sites": p.sites,
+            "hours_from": p.hours[0],
+            "hours_until": p.hours[1],
+            "valid_from_ms": p.valid_from_ms,
+            "valid_until_ms": p.valid_until_ms,
+            "corridor_m": p.corridor_m,
+        }
+        for p in permits
+    ]
+    if rows:
+        connection.execute(insert(tables.permits), rows)
+
+
+def _load_permits(connection: Connection) -> list[Permit]:
+    found = connection.execute(select(tables.permits).order_by(tables.permits.c.id)).mappings()
+    return [
+        Permit(
+            r["id"],
+            r["truck"],
+            _points(r["route"]),
+            tuple(_points(ring) for ring in r["sites"]),
+            (r["hours_from"], r["hours_until"]),
+            r["valid_from_ms"],
+            r["valid_until_ms"],
+            r["corridor_m"],
+        )
+        for r in found
+    ]
+
+
+def _points(line: Sequence[Sequence[float]]) -> tuple[tuple[float, float], ...]:
+    return tuple((float(lon), float(lat)) for lon, lat in line)
