@@ -1,0 +1,199 @@
+// The API's answers as types (api/schemas.py; a test holds the two together), and the few ways to ask.
+
+export type Severity = 'critical' | 'major' | 'minor' | 'info'
+export type State = -1 | 0 | 1 | 2 | 3 | 4
+export type Language = 'zh' | 'en'
+
+export interface Words {
+  en: string
+  zh: string
+}
+
+export interface Field {
+  name: string
+  unit: string
+  type: 'float' | 'int' | 'bool' | 'code'
+  low: number
+  high: number
+  name_en: string
+  name_zh: string
+  roles: string[]
+  codes: Record<string, string>
+}
+
+export interface Kind {
+  name: string
+  name_en: string
+  name_zh: string
+  roles: string[]
+  report_s: number[]
+  fields: Field[]
+  facts: Field[]
+  assets: number
+}
+
+export interface Rule {
+  id: string
+  device: string
+  severity: Severity
+  kind: string
+  title: Words
+}
+
+export interface City {
+  id: string
+  name: Words
+  timezone: string
+  language: Language
+  centre: [number, number] | null
+  bounds: [number, number, number, number] | null
+  now_ms: number
+  speed: number
+  version: string
+  revision: string
+  kinds: Kind[]
+  rules: Rule[]
+}
+
+export interface AssetColumns {
+  revision: string
+  kinds: string[]
+  id: string[]
+  kind: number[]
+  role: number[]
+  lon: (number | null)[]
+  lat: (number | null)[]
+  state: State[]
+}
+
+export interface Asset {
+  row: number
+  id: string
+  kind: string
+  role: string
+  name: string
+  lon: number | null
+  lat: number | null
+  state: State
+  district: string
+  street: string
+  road: string
+  cabinet: string
+  circuit: string
+  pole_index: number | null
+  grid: string
+  owner: string
+  keeper: string
+}
+
+export interface Alert {
+  id: string
+  rule: string
+  entity: string
+  asset: string | null
+  place: string
+  kind: string
+  severity: Severity
+  state: 'active' | 'acknowledged' | 'cleared'
+  message: Words
+  onset_ms: number
+  active_ms: number | null
+  cleared_ms: number | null
+  reason: string
+  values: Record<string, number | null>
+  lon: number | null
+  lat: number | null
+  district: string
+  acknowledged: { who: string; note: string; at_ms: number | null } | null
+}
+
+export interface AssetDetail extends Asset {
+  facts: Record<string, number | null>
+  time_ms: number | null
+  seen_ms: number | null
+  age_ms: number | null
+  values: { field: string; value: number | null }[]
+  alerts: Alert[]
+}
+
+export interface History {
+  id: string
+  kind: string
+  from_ms: number
+  until_ms: number
+  time_ms: number[]
+  values: Record<string, (number | null)[]>
+}
+
+export interface LedgerRow {
+  kind: string
+  received: number
+  stored: number
+  quarantined: number
+  duplicate: number
+  pending: number
+  balanced: boolean
+}
+
+export interface Ledger {
+  kinds: LedgerRow[]
+  total: LedgerRow
+  balanced: boolean
+}
+
+export interface Beat {
+  now_ms: number
+  speed: number
+  ledger: Ledger
+  open: Partial<Record<Severity, number>>
+  pending: number
+}
+
+export interface Roads {
+  type: 'FeatureCollection'
+  features: {
+    type: 'Feature'
+    id: number
+    properties: { name: string; rank: string }
+    geometry: { type: 'LineString'; coordinates: [number, number][] }
+  }[]
+}
+
+/** An answer other than 2xx, with the sentence that the API gave. */
+export class Refusal extends Error {
+  constructor(
+    readonly status: number,
+    detail: string,
+  ) {
+    super(detail)
+  }
+}
+
+async function ask<T>(path: string, init?: RequestInit): Promise<T> {
+  const answer = await fetch(path, { ...init, headers: { Accept: 'application/json', ...init?.headers } })
+  if (!answer.ok) {
+    const told = (await answer.json().catch(() => null)) as { detail?: string } | null
+    throw new Refusal(answer.status, told?.detail ?? `HTTP ${answer.status}`)
+  }
+  return (answer.status === 204 ? undefined : await answer.json()) as T
+}
+
+function send<T>(path: string, body: unknown): Promise<T> {
+  const headers = { 'Content-Type': 'application/json' }
+  return ask<T>(path, { method: 'POST', headers, body: JSON.stringify(body) })
+}
+
+const id = encodeURIComponent
+
+export const getCity = () => ask<City>('/api/city')
+export const getRoads = () => ask<Roads>('/api/roads')
+export const getMap = () => ask<AssetColumns>('/api/map')
+export const getAsset = (device: string) => ask<AssetDetail>(`/api/assets/${id(device)}`)
+export const findAssets = (part: string) => ask<{ assets: Asset[] }>(`/api/assets?limit=8&find=${id(part)}`)
+export const getAlerts = (state: Alert['state'], limit: number) =>
+  ask<{ alerts: Alert[] }>(`/api/alerts?state=${state}&limit=${limit}`)
+export const getHistory = (device: string, field: string, from: number, until: number) =>
+  ask<History>(`/api/assets/${id(device)}/history?fields=${id(field)}&from=${from}&until=${until}&points=800`)
+export const acknowledge = (alert: string, who: string, note: string) =>
+  send<Alert>(`/api/alerts/${id(alert)}/acknowledge`, { who, note })
+export const openSession = (token: string) => send<undefined>('/api/session', { token })

@@ -1,0 +1,180 @@
+// What this page knows of the running house, kept current by the live stream.
+import { computed, reactive, ref, shallowRef } from 'vue'
+
+import * as api from './api'
+import { settle } from './words'
+
+export const SEVERITIES = ['critical', 'major', 'minor', 'info'] as const
+export const STATE_NAMES = { '-1': 'silent', 0: 'fine', 1: 'info', 2: 'minor', 3: 'major', 4: 'critical' } as const
+const OPEN_SHOWN = 500 // alerts asked for and kept in each open list; a list longer than a screen is a storm anyway
+const CLEARED_SHOWN = 200
+
+export type Link = 'connecting' | 'live' | 'lost'
+export interface Moved {
+  revision: string
+  rows: number[]
+  lon: number[]
+  lat: number[]
+}
+export interface StateChange {
+  revision: string
+  rows: number[]
+  states: api.State[]
+}
+
+export const city = shallowRef<api.City | null>(null)
+export const roads = shallowRef<api.Roads | null>(null)
+export const assets = shallowRef<api.AssetColumns | null>(null)
+export const beat = shallowRef<api.Beat | null>(null)
+export const link = ref<Link>('connecting')
+export const trouble = ref('')
+export const tokenAsked = ref(false)
+export const selected = ref<string | null>(null)
+export const touched = ref(0) // grows when the selected asset may have changed
+const alerts = reactive(new Map<string, api.Alert>())
+
+type Listeners = { states: ((c: StateChange) => void)[]; moved: ((c: Moved) => void)[] }
+const listeners: Listeners = { states: [], moved: [] }
+/** Follow changes of many assets at once without going through reactivity. */
+export function onStates(fn: (change: StateChange) => void): void {
+  listeners.states.push(fn)
+}
+export function onMoved(fn: (change: Moved) => void): void {
+  listeners.moved.push(fn)
+}
+
+const weight = (alert: api.Alert) => SEVERITIES.indexOf(alert.severity)
+export const openAlerts = computed(() => [...alerts.values()].filter((each) => each.state !== 'cleared'))
+
+/** Alerts in one state: the open ones by severity and then newest first, the cleared ones by the time they cleared. */
+export function alertsIn(state: api.Alert['state']): api.Alert[] {
+  const found = [...alerts.values()].filter((each) => each.state === state)
+  if (state === 'cleared') return found.sort((a, b) => (b.cleared_ms ?? 0) - (a.cleared_ms ?? 0))
+  return found.sort((a, b) => weight(a) - weight(b) || b.onset_ms - a.onset_ms)
+}
+
+/** Severity by road name, for roads that an open alert is about. */
+export const roadStates = computed(() => {
+  const found = new Map<string, number>()
+  for (const alert of openAlerts.value) {
+    if (!alert.entity.startsWith('road:')) continue
+    const name = alert.entity.slice(5)
+    found.set(name, Math.max(found.get(name) ?? 0, 4 - weight(alert)))
+  }
+  return found
+})
+
+// The city's clock runs on between beats, faster than ours in a demo.
+const clock = reactive({ at_ms: 0, here_ms: 0, speed: 1, tick: 0 })
+export const cityNow = computed(() => {
+  void clock.tick
+  return clock.at_ms ? clock.at_ms + (performance.now() - clock.here_ms) * clock.speed : 0
+})
+export const speed = computed(() => clock.speed)
+setInterval(() => clock.tick++, 250)
+
+function setClock(now_ms: number, rate: number): void {
+  Object.assign(clock, { at_ms: now_ms, here_ms: performance.now(), speed: rate })
+}
+
+function take(alert: api.Alert): void {
+  alerts.set(alert.id, alert)
+  if (alert.asset && alert.asset === selected.value) touched.value++
+  const old = alertsIn('cleared').slice(CLEARED_SHOWN)
+  for (const each of old) alerts.delete(each.id)
+}
+
+async function refresh(): Promise<void> {
+  const lists = await Promise.all([
+    api.getAlerts('active', OPEN_SHOWN),
+    api.getAlerts('acknowledged', OPEN_SHOWN),
+    api.getAlerts('cleared', CLEARED_SHOWN),
+  ])
+  const present = await api.getMap()
+  const fresh = lists.flatMap((each) => each.alerts)
+  alerts.clear()
+  for (const alert of fresh) alerts.set(alert.id, alert)
+  assets.value = present
+  touched.value++
+}
+
+/** Read the city once, then follow it for as long as the page is open. */
+export async function begin(): Promise<void> {
+  try {
+    const [about, lines] = await Promise.all([api.getCity(), api.getRoads()])
+    city.value = about
+    roads.value = lines
+    settle(about.language, about.timezone)
+    setClock(about.now_ms, about.speed)
+    trouble.value = ''
+    tokenAsked.value = false
+    follow()
+  } catch (error) {
+    if (error instanceof api.Refusal && error.status === 401) tokenAsked.value = true
+    else {
+      trouble.value = error instanceof Error ? error.message : String(error)
+      setTimeout(begin, 3000)
+    }
+  }
+}
+
+function follow(): void {
+  const source = new EventSource('/api/live')
+  const on = <T>(event: string, act: (data: T) => void) =>
+    source.addEventListener(event, (message) => act(JSON.parse((message as MessageEvent<string>).data) as T))
+
+  // Changes that arrive while the whole is being asked for must not be overwritten by it: they are held and replayed.
+  let held: (() => void)[] | null = null
+  const inOrder = <T>(act: (data: T) => void) => (data: T) => (held ? held.push(() => act(data)) : act(data))
+  const reread = async () => {
+    if (held) return
+    held = []
+    try {
+      await refresh()
+      link.value = 'live'
+    } catch (error) {
+      trouble.value = error instanceof Error ? error.message : String(error)
+      setTimeout(reread, 3000)
+    }
+    const waiting: (() => void)[] = held
+    held = null
+    for (const act of waiting) act()
+  }
+
+  on<{ now_ms: number; speed: number }>('hello', (data) => {
+    setClock(data.now_ms, data.speed)
+    trouble.value = ''
+    void reread()
+  })
+  on<api.Alert>('alert', inOrder(take))
+  on<StateChange>('states', inOrder(takeStates))
+  on<Moved>('moved', inOrder((change) => listeners.moved.forEach((fn) => fn(change))))
+  on<unknown>('registry', () => void Promise.all([api.getCity(), api.getRoads()]).then(([about, lines]) => {
+    city.value = about
+    roads.value = lines
+    return reread()
+  }))
+  on<api.Beat>('beat', (data) => {
+    beat.value = data
+    setClock(data.now_ms, data.speed)
+  })
+  source.onerror = () => {
+    link.value = 'lost'
+    if (source.readyState === EventSource.CLOSED) setTimeout(follow, 3000) // refused, not merely cut: the browser gives up
+  }
+}
+
+function takeStates(change: StateChange): void {
+  const columns = assets.value
+  if (!columns || change.revision !== columns.revision) return
+  change.rows.forEach((row, at) => {
+    columns.state[row] = change.states[at] ?? 0
+    if (columns.id[row] === selected.value) touched.value++
+  })
+  for (const fn of listeners.states) fn(change)
+}
+
+/** Tell the house that somebody takes this alert on. */
+export async function acknowledge(alert: api.Alert, who: string, note: string): Promise<void> {
+  take(await api.acknowledge(alert.id, who, note))
+}

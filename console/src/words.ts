@@ -1,0 +1,117 @@
+// Every word of the page in both languages, and how numbers and times are shown.
+import { computed, ref, watchEffect } from 'vue'
+
+import type { Field, Kind, Language } from './api'
+
+const words = {
+  zh: {
+    brand: '点灯人', clock: '城市时间', speed: '倍速', find: '查找设施编号或名称', none_found: '没有匹配的设施',
+    critical: '紧急', major: '重要', minor: '一般', info: '提示', fine: '正常', silent: '无信号',
+    active: '未确认', acknowledged: '已确认', cleared: '已解除', pending: '待定', alerts: '告警',
+    quiet: '一切正常', quiet_note: '没有未确认的告警。', none: '没有记录', none_note: '这里还没有告警。',
+    ack: '确认', who: '确认人', note: '备注(可不填)', confirm: '确认接手', cancel: '取消', since: '始于', cleared_at: '解除于', by: '由',
+    ack_at: '确认于', reason_recovered: '已恢复', reason_data_lost: '数据中断', reason_rule_changed: '规则变更',
+    ledger: '台账', received: '接收', stored: '入库', quarantined: '隔离', duplicate: '重复', waiting: '待入库',
+    balanced: '平衡', unbalanced: '不平衡', live: '实时', connecting: '连接中', lost: '连接中断',
+    lost_note: '连接中断,正在重新连接。所示为中断前的状态。', legend: '图例', place: '位置', facts: '台账参数', last: '最新读数', never: '从未上报',
+    heard: '最近上报', history: '历史曲线', no_history: '该时段没有读数', hours6: '6 小时', hours24: '24 小时', days7: '7 天', close: '关闭',
+    no_assets: '台账中还没有设施', no_assets_note: '用 lamplighter devices import 导入设施后,地图会显示它们。', empty_value: '—',
+    yes: '是', no: '否', map: '城市设施地图', whole: '全城', district: '区', street: '街道', road: '道路', cabinet: '箱/站', circuit: '回路',
+    grid: '网格', owner: '权属', keeper: '养护', position: '坐标', token: '访问令牌', token_note: '本系统要求访问令牌。', enter: '进入',
+    more: '条更早的告警未显示', waiting_alerts: '个条件待定', trouble: '出错', all: '全部', kind_all: '全部设施', on_map: '在地图上查看',
+    open_alerts: '未解除告警', loading: '正在读取城市数据…', retry: '重试',
+  },
+  en: {
+    brand: 'Lamplighter', clock: 'City time', speed: '× speed', find: 'Find an asset by id or name', none_found: 'No asset matches',
+    critical: 'Critical', major: 'Major', minor: 'Minor', info: 'Info', fine: 'Fine', silent: 'Silent',
+    active: 'Active', acknowledged: 'Acknowledged', cleared: 'Cleared', pending: 'Pending', alerts: 'Alerts',
+    quiet: 'All quiet', quiet_note: 'No alert waits for you.', none: 'Nothing here', none_note: 'No alerts in this list yet.',
+    ack: 'Acknowledge', who: 'Your name', note: 'Note (optional)', confirm: 'Take it on', cancel: 'Cancel', since: 'since', cleared_at: 'cleared', by: 'by',
+    ack_at: 'acknowledged', reason_recovered: 'recovered', reason_data_lost: 'data lost', reason_rule_changed: 'rule changed',
+    ledger: 'Ledger', received: 'received', stored: 'stored', quarantined: 'quarantined', duplicate: 'duplicate', waiting: 'pending',
+    balanced: 'balances', unbalanced: 'does not balance', live: 'Live', connecting: 'Connecting', lost: 'Connection lost',
+    lost_note: 'Connection lost, trying again. You see how things stood before.', legend: 'Legend', place: 'Place', facts: 'Facts', last: 'Latest values', never: 'Never heard',
+    heard: 'Heard', history: 'History', no_history: 'No readings in this span', hours6: '6 hours', hours24: '24 hours', days7: '7 days', close: 'Close',
+    no_assets: 'The registry is empty', no_assets_note: 'Import assets with lamplighter devices import and they appear here.', empty_value: '—',
+    yes: 'yes', no: 'no', map: 'Map of the city’s assets', whole: 'Whole city', district: 'District', street: 'Street', road: 'Road', cabinet: 'Cabinet', circuit: 'Circuit',
+    grid: 'Grid cell', owner: 'Owner', keeper: 'Keeper', position: 'Position', token: 'Token', token_note: 'This house asks for a token.', enter: 'Enter',
+    more: 'older alerts not shown', waiting_alerts: 'conditions pending', trouble: 'Trouble', all: 'All', kind_all: 'All kinds', on_map: 'Show on map',
+    open_alerts: 'Open alerts', loading: 'Reading the city…', retry: 'Try again',
+  },
+} as const
+
+export type Word = keyof (typeof words)['zh']
+
+const remembered = localStorage.getItem('lamplighter.language')
+const preferred: Language = navigator.language.toLowerCase().startsWith('zh') ? 'zh' : 'en'
+const chosen = ref<Language | null>(remembered === 'zh' || remembered === 'en' ? remembered : null)
+const houses = ref<Language | null>(null)
+
+/** What the person chose, else what the house opens in, else what the browser prefers. */
+export const language = computed<Language>(() => chosen.value ?? houses.value ?? preferred)
+export const timezone = ref('UTC')
+
+export function choose(next: Language): void {
+  chosen.value = next
+  localStorage.setItem('lamplighter.language', next)
+}
+
+export function settle(house: Language, zone: string): void {
+  houses.value = house
+  timezone.value = zone
+}
+
+watchEffect(() => {
+  document.documentElement.lang = language.value === 'zh' ? 'zh-CN' : 'en'
+})
+
+export const say = (word: Word): string => words[language.value][word]
+export const named = (thing: { name_en: string; name_zh: string }): string =>
+  language.value === 'zh' ? thing.name_zh : thing.name_en
+const locale = () => (language.value === 'zh' ? 'zh-CN' : 'en-GB')
+
+export const count = (value: number): string => new Intl.NumberFormat(locale()).format(value)
+
+export function when(ms: number, seconds = true): string {
+  const clock: Intl.DateTimeFormatOptions = { hour: '2-digit', minute: '2-digit', ...(seconds && { second: '2-digit' }) }
+  return new Intl.DateTimeFormat(locale(), { timeZone: timezone.value, hourCycle: 'h23', ...clock }).format(ms)
+}
+
+export function day(ms: number): string {
+  const parts = { month: 'short', day: 'numeric', weekday: 'short' } as const
+  return new Intl.DateTimeFormat(locale(), { timeZone: timezone.value, ...parts }).format(ms)
+}
+
+export function moment(ms: number): string {
+  const parts = { month: '2-digit', day: '2-digit', hour: '2-digit', minute: '2-digit' } as const
+  return new Intl.DateTimeFormat(locale(), { timeZone: timezone.value, hourCycle: 'h23', ...parts }).format(ms)
+}
+
+export function ago(ms: number): string {
+  const s = Math.max(0, Math.round(ms / 1000))
+  const [amount, unit] =
+    s < 90 ? [s, 'second'] : s < 5400 ? [s / 60, 'minute'] : s < 129600 ? [s / 3600, 'hour'] : [s / 86400, 'day']
+  return new Intl.RelativeTimeFormat(locale(), { style: 'short' }).format(
+    -Math.round(amount as number),
+    unit as Intl.RelativeTimeFormatUnit,
+  )
+}
+
+export function shown(field: Field, value: number | null | undefined): string {
+  if (value === null || value === undefined) return say('empty_value')
+  if (field.type === 'bool') return value ? say('yes') : say('no')
+  if (field.type === 'code') return field.codes[String(value)] ?? String(value)
+  const digits = Math.abs(value) >= 1000 ? 0 : Math.abs(value) >= 100 ? 1 : field.unit === '°' && Math.abs(field.high) >= 90 && field.name.includes('_deg') && /lon|lat/.test(field.name) ? 5 : 2
+  const text = new Intl.NumberFormat(locale(), { maximumFractionDigits: digits }).format(value)
+  return field.unit ? `${text} ${field.unit}` : text
+}
+
+const roles: Record<string, string> = {
+  lamp: '单灯', cabinet: '控制箱', cover: '井盖', station: '泵站', well: '集水池', pump: '水泵', truck: '车辆',
+}
+/** A role's name: the known ones in Chinese, others as declared. */
+export const roleName = (role: string): string => (language.value === 'zh' ? (roles[role] ?? role) : role)
+export const kindName = (kinds: Kind[], name: string): string => {
+  const kind = kinds.find((each) => each.name === name)
+  return kind ? named(kind) : name
+}
