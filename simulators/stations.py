@@ -1,0 +1,245 @@
+"""Simulated pump stations: each reports its well, its rain gauge, its meters, and every pump."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from devices import topics
+from devices.registry import Asset, Registry
+from devices.sky import Sky
+from simulators.faults import FaultBook
+from simulators.machine import Form, Message, Timetable
+from simulators.weather import DAY_MS, Rain, air_c
+from simulators.wells import Catchment, Well
+
+HEAD_M = 9.0  # lift of every station
+READINGS_A_MESSAGE = 1700  # under the decoder's 2000, and under 256 kB at the length of a station's reading
+_PLAIN = Form(level_m="%.3f", pumps_on="%d", rain_mm="%.2f", pressure_kpa="%.0f", mains_ok="%d")
+_METERED = Form(
+    level_m="%.3f",
+    pumps_on="%d",
+    rain_mm="%.2f",
+    pressure_kpa="%.0f",
+    mains_ok="%d",
+    inflow_lps="%.2f",
+    outflow_lps="%.1f",
+)
+_INLET = Form(level_m="%.3f", velocity_mps="%.2f")
+_PUMP = Form(
+    running="%d",
+    fault="%d",
+    mode="%d",
+    current_a="%.1f",
+    power_kw="%.2f",
+    speed_hz="%.1f",
+    winding_temp_c="%.1f",
+    bearing_temp_c="%.1f",
+    run_h="%.2f",
+    starts="%d",
+    seal_leak="%d",
+)
+
+
+class Station:
+    """One station with its catchment, well and pumps.
+
+    Attributes:
+        asset: the station's file.
+        metered: it has a flow meter; without one its inflow follows from level and pump runs.
+        well, catchment: the water.
+        time_ms: city time up to which it has lived.
+    """
+
+    def __init__(self, asset: Asset, number: int, rng: np.random.Generator, start_ms: int) -> None:
+        facts = asset.facts
+        self.asset = asset
+        self.metered = number % 2 == 0
+        rate = facts["pump_rate_lps"]
+        share = rng.uniform(0.9, 1.1)
+        storm = rng.uniform(0.8, 1.2) * rate
+        self.catchment = Catchment(0.20 * rate * share, 0.10 * rate, 4_000.0 * storm / 60.0, 8_000.0 * storm / 60.0)
+        level = float(rng.uniform(facts["stop_level_m"], facts["start_level_m"]))
+        self.well = Well(facts["well_area_m2"], facts["start_level_m"], facts["stop_level_m"], rate, level)
+        self.well.run_s = [float(h) * 3600 for h in rng.uniform(1500, 9000, 2)]
+        self.well.starts = [int(n) for n in rng.integers(8_000, 60_000, 2)]
+        self.time_ms = start_ms
+        self.rate_lps = rate
+        self._wave = 0.0
+        self._rng = rng
+        self._flow = 0.0
+        self._rain = 0.0
+        self._heat = [0.0, 0.0]
+
+    def live(self, until_ms: int, minute: float, rain_mm: float, ground: float) -> None:
+        """Live until ``until_ms``; ``minute`` is the local minute of the day at the interval's middle."""
+        seconds = (until_ms - self.time_ms) / 1000
+        keep = math.exp(-seconds / 1800.0)
+        self._wave = keep * self._wave + math.sqrt(1 - keep * keep) * float(self._rng.normal(0.0, 0.05))
+        inflow = self.catchment.inflow_lps(minute, ground, rain_mm, seconds) * math.exp(self._wave)
+        self.well.live(seconds, inflow)
+        self._flow, self._rain, self.time_ms = inflow, rain_mm, until_ms
+        for pump, runs in enumerate(self.well.running):
+            settle = math.exp(-seconds / 900.0)
+            self._heat[pump] = settle * self._heat[pump] + (1 - settle) * 45.0 * runs
+
+    def reading(self, *, mains: bool = True) -> str:
+        """Return what the station's meters show now, as JSON."""
+        noise = self._rng.normal(0.0, 1.0, 3)
+        on = sum(self.well.running)
+        values = (
+            self.well.level_m + 0.003 * noise[0],
+            on,
+            self._rain,
+            (HEAD_M * 9.81 + 6.0 * (on > 0) + 0.5 * noise[1]) if on else 0.4 * HEAD_M,
+            mains,
+        )
+        if not self.metered:
+            return _PLAIN.text(self.time_ms, *values)
+        return _METERED.text(self.time_ms, *values, self._flow * (1 + 0.02 * noise[2]), on * self.rate_lps)
+
+    def pump_reading(self, pump: int, air: float, rated_a: float, *, tripped: bool) -> str:
+        """Return what one pump's starter shows now, as JSON."""
+        runs, noise = self.well.running[pump], self._rng.normal(0.0, 1.0, 3)
+        current = rated_a * (0.88 + 0.01 * noise[0]) * runs
+        power = math.sqrt(3) * 0.38 * current * 0.86
+        heat = self._heat[pump]
+        return _PUMP.text(
+            self.time_ms,
+            runs,
+            tripped,
+            0,
+            current,
+            power,
+            50.0 * runs,
+            air + heat + 0.3 * noise[1],
+            air + 0.5 * heat + 0.3 * noise[2],
+            self.well.run_s[pump] / 3600.0,
+            self.well.starts[pump],
+            0,
+        )
+
+    def inlet_reading(self) -> str:
+        """Return what the inlet well shows now, as JSON: depth and velocity after the flow."""
+        noise = self._rng.normal(0.0, 1.0, 2)
+        depth = 0.05 + 0.09 * (max(self._flow, 0.1) / self.rate_lps) ** 0.6
+        return _INLET.text(self.time_ms, depth + 0.002 * noise[0], 0.45 + 0.8 * depth + 0.02 * noise[1])
+
+
+class Stations:
+    """All pump stations of a city, with their pumps and inlet wells.
+
+    Args:
+        city: the topics' city.
+        registry, sky, rain: who they are, and the weather over them.
+        book: faults.
+        rng: their own random numbers.
+        start_ms: city time at which they begin to report.
+        station_s: seconds between reports of a station and of its pumps and well.
+    """
+
+    def __init__(
+        self,
+        city: str,
+        registry: Registry,
+        sky: Sky,
+        rain: Rain,
+        book: FaultBook,
+        rng: np.random.Generator,
+        *,
+        start_ms: int,
+        station_s: float,
+    ) -> None:
+        self._city, self._sky, self._rain, self._book = city, sky, rain, book
+        assets = [registry.assets[row] for row in registry.rows_of("pump", "station")]
+        self.stations = [Station(asset, k, child, start_ms) for k, (asset, child) in enumerate(_pairs(assets, rng))]
+        self._ids = [asset.id for asset in assets]
+        self._topics = [topics.up(city, "pump", device) for device in self._ids]
+        self._pumps = [_of(registry, asset.id, "pump") for asset in assets]
+        self._wells = [_of(registry, asset.id, "well") for asset in assets]
+        pump_ids = [pump.id for pumps in self._pumps for pump in pumps]
+        self._place = {device: number for number, device in enumerate(pump_ids)}
+        self._times = Timetable(rng, len(assets), station_s, start_ms)
+        self._trips = book.spells("pump_fault", pump_ids)
+        self._seeps = book.spells("seepage", self._ids)
+        self._mains = book.spells("mains_lost", self._ids)
+
+    def tick(self, from_ms: int, until_ms: int) -> list[Message]:
+        """Live through (from, until]; faults hold as they stand at ``from_ms``."""
+        out: list[Message] = []
+        for rows, times in self._times.rounds(until_ms):
+            for spells in (self._seeps, self._mains):
+                self._book.see_rows(spells, rows, times, from_ms)
+            for number, time_ms in zip(rows.tolist(), times.tolist(), strict=True):
+                out += self._report(number, time_ms, from_ms)
+        return out
+
+    def history(self, days: float, start_ms: int, *, day_s: int, night_s: int) -> Iterator[Message]:
+        """Yield the stations' own logs of the past ``days`` as arrays of readings, sent at ``start_ms``.
+
+        The stations then live on from where their logs end. A station with a flow meter logs every ``day_s``
+        seconds; one without logs every ``night_s`` seconds from half past one to half past five and every ``day_s``
+        seconds by day, so that its inflow at night follows from level and pump runs.
+        """
+        for number, station in enumerate(self.stations):
+            station.time_ms = start_ms - round(days * DAY_MS)
+            texts: list[str] = []
+            while True:
+                minute = int(self._sky.local_minute(station.time_ms))
+                dense = not station.metered and 90 <= minute < 330
+                step = (night_s if dense else day_s) * 1000
+                until = station.time_ms + step - station.time_ms % step
+                if until >= start_ms:
+                    break
+                self._live(number, until, until)
+                texts.append(station.reading())
+                if len(texts) == READINGS_A_MESSAGE:
+                    yield self._log(number, texts, start_ms)
+                    texts = []
+            self._live(number, start_ms, start_ms)
+            if texts:
+                yield self._log(number, texts, start_ms)
+
+    def _log(self, number: int, texts: list[str], sent_ms: int) -> Message:
+        return Message(self._topics[number], f"[{','.join(texts)}]".encode(), sent_ms, len(texts))
+
+    def _live(self, number: int, until_ms: int, fault_ms: int) -> None:
+        station = self.stations[number]
+        ground = float(self._seeps.magnitude(fault_ms)[number])
+        tripped = self._trips.active(fault_ms)
+        mains = not bool(self._mains.active(fault_ms)[number])
+        station.well.usable = [mains and not bool(tripped[self._place[pump.id]]) for pump in self._pumps[number]]
+        middle = (station.time_ms + until_ms) // 2
+        rain = self._rain.depth_mm(station.time_ms, until_ms)
+        station.live(until_ms, self._minute(middle), rain, ground)
+
+    def _minute(self, time_ms: int) -> float:
+        return float(self._sky.local_minute(time_ms)) + time_ms % 60_000 / 60_000
+
+    def _report(self, number: int, time_ms: int, fault_ms: int) -> list[Message]:
+        self._live(number, time_ms, fault_ms)
+        station = self.stations[number]
+        mains = not bool(self._mains.active(fault_ms)[number])
+        out = [Message(self._topics[number], station.reading(mains=mains).encode(), time_ms)]
+        air = float(air_c(self._minute(time_ms)))
+        tripped = self._trips.active(fault_ms)
+        for pump, asset in enumerate(self._pumps[number]):
+            place = self._place[asset.id]
+            rated = asset.facts["rated_current_a"]
+            text = station.pump_reading(pump, air, rated, tripped=bool(tripped[place]))
+            out.append(Message(topics.up(self._city, "pump", asset.id), text.encode(), time_ms))
+            if tripped[place]:
+                self._book.see_rows(self._trips, np.array([place]), np.array([time_ms]), fault_ms)
+        wells = [(topics.up(self._city, "pump", asset.id), station.inlet_reading()) for asset in self._wells[number]]
+        return out + [Message(topic, text.encode(), time_ms) for topic, text in wells]
+
+
+def _pairs(assets: list[Asset], rng: np.random.Generator) -> Iterator[tuple[Asset, np.random.Generator]]:
+    return zip(assets, rng.spawn(len(assets)), strict=True)
+
+
+def _of(registry: Registry, station: str, role: str) -> list[Asset]:
+    rows = registry.rows_of("pump", role)
+    return [registry.assets[row] for row in rows if registry.assets[row].cabinet == station]

@@ -1,0 +1,151 @@
+"""The world: one city's machines under one sky, one rain and one list of faults, as messages in the order of time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from devices.kinds import Catalog
+from devices.registry import Registry
+from devices.sky import LightingSchedule, Sky
+from simulators.city import City
+from simulators.covers import Covers
+from simulators.faults import Fault, FaultBook
+from simulators.lighting import Streetlights
+from simulators.link import Link, Mishaps
+from simulators.machine import Machine, Message
+from simulators.stations import Stations
+from simulators.trucks import Trucks
+from simulators.weather import DAY_MS, HOUR_MS, Rain, seeded_rain
+
+TICK_MS = 15_000  # faults and weather are looked at this often
+
+
+@dataclass(frozen=True, slots=True)
+class Intervals:
+    """Seconds between reports of each role; the defaults are the catalog's usual ones."""
+
+    lamp_s: float = 900.0
+    cabinet_s: float = 60.0
+    cover_s: float = 1800.0
+    station_s: float = 60.0
+    truck_s: float = 15.0
+
+
+USUAL = Intervals()
+SUN = LightingSchedule()
+NONE = Mishaps()
+DEMO = Intervals(lamp_s=300.0, cover_s=600.0)
+DRY_BEFORE_MS = 6 * DAY_MS + 12 * HOUR_MS  # no rain before a run, so that its night and the nights before are dry
+DRY_AFTER_MS = 12 * HOUR_MS
+
+
+class World:
+    """Everything that happens in a simulated city from ``start_ms`` on.
+
+    Args:
+        city: from :func:`simulators.city.build_city`.
+        catalog: kinds.
+        timezone: IANA name; lighting hours and permits follow it.
+        seed: what noise, traffic and weather are drawn from.
+        start_ms: city time at which the devices begin to report.
+        faults: what goes wrong.
+        intervals: how often each role reports.
+        schedule: when lamps should burn.
+        rain: the weather; by default seeded, and dry around the start.
+        mishaps: what happens on the way to the broker.
+
+    Attributes:
+        registry, sky, rain: as the machines see them.
+        book: faults, and when each was first seen.
+        link: counts of what happened on the way.
+        now_ms: city time up to which messages have been handed out.
+    """
+
+    def __init__(
+        self,
+        city: City,
+        catalog: Catalog,
+        timezone: str,
+        seed: int,
+        start_ms: int,
+        faults: Sequence[Fault] = (),
+        *,
+        intervals: Intervals = USUAL,
+        schedule: LightingSchedule = SUN,
+        rain: Rain | None = None,
+        mishaps: Mishaps = NONE,
+    ) -> None:
+        self.registry = Registry(catalog, city.assets, city.roads, city.permits, city.centre)
+        self.sky = Sky(self.registry, timezone, schedule)
+        dry = (start_ms - DRY_BEFORE_MS, start_ms + DRY_AFTER_MS)
+        self.rain = rain or seeded_rain(seed, start_ms - 120 * DAY_MS, start_ms + 120 * DAY_MS, dry=dry)
+        self.book = FaultBook(faults)
+        self.link = Link(seed, city.name, mishaps)
+        self.start_ms = self.now_ms = start_ms
+        self._edge_ms = start_ms
+        self._waiting: list[Message] = []
+        lights, covers, water, trucks = np.random.default_rng([seed, 4]).spawn(4)
+        common = (city.name, self.registry, self.sky)
+        self._stations = Stations(
+            *common, self.rain, self.book, water, start_ms=start_ms, station_s=intervals.station_s
+        )
+        self._machines: list[Machine] = [
+            Streetlights(
+                *common, self.book, lights, start_ms=start_ms, lamp_s=intervals.lamp_s, cabinet_s=intervals.cabinet_s
+            ),
+            Covers(*common, self.rain, self.book, covers, start_ms=start_ms, cover_s=intervals.cover_s),
+            self._stations,
+            Trucks(*common, city.network, city.hauls, self.book, trucks, start_ms=start_ms, truck_s=intervals.truck_s),
+        ]
+        self._silent = [f for f in self.book.faults.values() if f.kind == "silent"]
+
+    def history(self, days: float = 36.0, *, day_s: int = 900, night_s: int = 60) -> Iterator[Message]:
+        """Yield the pump stations' logs of the past ``days``, arrays of readings; before the first ``advance``.
+
+        Args:
+            days: how far back.
+            day_s: seconds between logged readings.
+            night_s: the same at night, at stations without a flow meter.
+        """
+        if self.now_ms != self.start_ms:
+            raise ValueError("history belongs before the first advance")
+        return self._stations.history(days, self.start_ms, day_s=day_s, night_s=night_s)
+
+    def advance(self, until_ms: int) -> list[Message]:
+        """Return what arrives at the broker after ``now_ms`` and by ``until_ms``, in the order of time.
+
+        The messages depend on the seed alone, never on the steps in which time is handed in.
+        """
+        while self._edge_ms < until_ms:
+            begin, self._edge_ms = self._edge_ms, self._edge_ms + TICK_MS
+            for machine in self._machines:
+                self._waiting += machine.tick(begin, self._edge_ms)
+        self._waiting.sort(key=_sent_ms)
+        self.now_ms = max(self.now_ms, until_ms)
+        cut = len(self._waiting)
+        while cut and self._waiting[cut - 1].time_ms > until_ms:
+            cut -= 1
+        ready, self._waiting = self._waiting[:cut], self._waiting[cut:]
+        return self.link.carry(self._spoken(ready))
+
+    def truth(self) -> list[Fault]:
+        """Return the faults with the moments at which they were first seen."""
+        return list(self.book.faults.values())
+
+    def _spoken(self, messages: list[Message]) -> Iterator[Message]:
+        """Yield the messages of devices that are not silent."""
+        mute = {f"/{target}/up": fault for fault in self._silent for target in fault.targets}
+        for message in messages:
+            if mute:
+                fault = mute.get(message.topic[message.topic.rindex("/", 0, -3) :])
+                if fault and fault.on_ms <= message.time_ms < fault.off_ms:
+                    self.book.see(fault, message.time_ms)
+                    continue
+            yield message
+
+
+def _sent_ms(message: Message) -> int:
+    return message.time_ms
