@@ -163,7 +163,7 @@ class ExpressionJudge:
         self._stirred = True
         return self._judge(fleet, columns, active, places[active], yes[active], no[active], now_ms)
 
-    def _judge(  # noqa: PLR0917 - columns side by side
+    def _judge(
         self, fleet: Fleet, columns: BatchColumns, rows: Places, at: Places, yes: Mask, no: Mask, now_ms: int
     ) -> list[Transition]:
         time = columns.batch.time_ms[rows]
@@ -242,17 +242,17 @@ class ExpressionJudge:
         table = {name: columns(name)[rows] for name in self._told}
         value, threshold = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
         shape = columns(self._told[0]).shape
-        for number, comparison in enumerate(self._params.on.comparisons):  # the last that holds is the most telling
+        yes = self._params.on(columns)[0][rows]
+        for number, comparison in enumerate(self._params.on.comparisons):
             with np.errstate(all="ignore"):
-                holds = comparison.truth(columns)[0][rows]
+                holds = comparison.truth(columns)[0][rows] & yes
                 left, right = comparison.value(columns), comparison.threshold(columns)
-            if number == len(self._params.on.comparisons) - 1:
-                holds = holds | np.isnan(value)
-            value[holds] = np.broadcast_to(left, shape)[rows][holds]
-            threshold[holds] = np.broadcast_to(right, shape)[rows][holds]
-        for name, chosen in (("value", self._params.value), ("threshold", self._params.threshold)):
-            if chosen is not None:
-                table[name] = np.broadcast_to(chosen(columns), shape)[rows]
+            chosen = holds | (number == 0) | ~yes  # the last that holds; the last of all where the alert is over
+            value[chosen] = np.broadcast_to(left, shape)[rows][chosen]
+            threshold[chosen] = np.broadcast_to(right, shape)[rows][chosen]
+        for name, asked in (("value", self._params.value), ("threshold", self._params.threshold)):
+            if asked is not None:
+                table[name] = np.broadcast_to(asked(columns), shape)[rows]
         table = {"value": value, "threshold": threshold} | table
         return [{n: float(c[k]) for n, c in table.items() if not np.isnan(c[k])} for k in range(len(rows))]
 
@@ -260,7 +260,7 @@ class ExpressionJudge:
         columns = LiveColumns(fleet, fleet.live[self.kinds[0]], at, now_ms)
         return self._values(columns, np.arange(len(at)))
 
-    def _tell(  # noqa: PLR0917 - columns side by side
+    def _tell(
         self,
         fleet: Fleet,
         at: Places,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from devices.kinds import Catalog
@@ -138,10 +138,10 @@ class Operations:
 
     # The outbox
 
-    def outbox_due(self, now_ms: int, limit: int = 100) -> list[OutboxRow]:
-        """Return the notices to try now, oldest decision first."""
+    def outbox_due(self, now_ms: int, limit: int = 100, without: Collection[str] = ()) -> list[OutboxRow]:
+        """Return the notices to try now, oldest decision first, of all receivers but ``without``."""
         with self._database.reading() as connection:
-            return outbox.due(connection, now_ms, limit)
+            return outbox.due(connection, now_ms, limit, without)
 
     def outbox_sent(self, number: int, now_ms: int) -> None:
         """Write down that a notice was delivered."""

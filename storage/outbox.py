@@ -97,10 +97,12 @@ def add(database: Database, connection: Connection, notices: Sequence[dict[str, 
         connection.execute(database.insert(tables.outbox, conflict="key"), list(notices))
 
 
-def due(connection: Connection, now_ms: int, limit: int) -> list[OutboxRow]:
-    """Return the notices to try now, oldest decision first."""
+def due(connection: Connection, now_ms: int, limit: int, without: Collection[str] = ()) -> list[OutboxRow]:
+    """Return the notices to try now, oldest decision first, of all receivers but ``without``."""
     table = tables.outbox
     query = select(table).where(table.c.due_ms <= now_ms).order_by(table.c.id).limit(limit)
+    if without:
+        query = query.where(table.c.receiver.not_in(list(without)))
     found = connection.execute(query).mappings()
     return [
         OutboxRow(
