@@ -68,6 +68,14 @@ RULE_KINDS: dict[str, RuleKind] = {
         ),
     ),
     "lighting_rate": RuleKind("alerts.lighting_rate", "LightingRateJudge"),
-    "seepage": RuleKind("alerts.seepage", "SeepageJudge"),
+    "seepage": RuleKind(
+        "alerts.seepage",
+        "SeepageJudge",
+        knows_kind=True,
+        without=(
+            ("for", "a seepage rule counts dry nights, see 'nights'; leave 'for' out"),
+            ("keep", "a seepage rule clears after so many 'off_nights'; leave 'keep' out"),
+        ),
+    ),
     "route_deviation": RuleKind("alerts.route_deviation", "RouteDeviationJudge", knows_kind=True),
 }

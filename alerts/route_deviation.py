@@ -1,0 +1,189 @@
+"""Route deviation: a truck that leaves its permitted route, long enough and far enough to be no fault of its receiver.
+
+Outside beyond ``on_m`` and back within ``off_m``, for so long and so many metres driven, each fix believed by dead
+reckoning (alerting.md 4, rule T1). Inside a permit's sites a truck is never off route; without a valid permit it is
+not judged. Silence neither raises nor clears.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from alerts.fleet import Fleet
+from alerts.judge import State
+from alerts.keys import Keys
+from alerts.messages import transition
+from alerts.reckoning import KMH, Fixes, GateParams
+from alerts.routewatch import ALERTED, RouteParams, RouteWatch, Verdict
+from alerts.rules import Rule
+from alerts.saved import matching
+from devices.batch import Batch
+from devices.kinds import Kind
+from devices.registry import Permit, Registry
+from devices.sky import Sky
+from devices.transition import ACTIVE, CLEARED, Transition
+from devices.yamlfile import Node
+
+VALUES = ("distance_m", "outside_min", "outside_m")
+POSITION = ("lon_deg", "lat_deg")
+
+
+def parse(own: Node, kind: Kind, role: str | None) -> RouteParams:  # noqa: ARG001 - every kind of rule is asked alike
+    """Check the rule's own keys. Raises ConfigError naming file, line, key and the accepted form."""
+    missing = [name for name in POSITION if name not in kind.field_names()]
+    if missing:
+        raise own.error(f"{kind.name} reports no {' and no '.join(missing)}: it cannot be held to a route")
+    plain, gate = RouteParams(), GateParams()
+    known = ("on_m", "off_m", "travelled_m", "far_m", "far_for", "hold", "site_margin_m", "max_hdop", "min_satellites")
+    keys = Keys(own, *known, "gate")
+    below = keys.under("gate", "within_m", "blend", "resync", "gap", "max_kmh", "standing_kmh", "step_m")
+    params = RouteParams(
+        on_m=keys.number("on_m", plain.on_m, 1, 10_000),
+        off_m=keys.number("off_m", plain.off_m, 0, 10_000),
+        travelled_m=keys.number("travelled_m", plain.travelled_m, 0, 100_000),
+        far_m=keys.number("far_m", plain.far_m, 1, 100_000),
+        far_for_ms=keys.length("far_for", plain.far_for_ms),
+        hold_ms=keys.length("hold", plain.hold_ms),
+        site_margin_m=keys.number("site_margin_m", plain.site_margin_m, 0, 5_000),
+        max_hdop=keys.number("max_hdop", plain.max_hdop, 0.5, 100),
+        min_satellites=keys.number("min_satellites", plain.min_satellites, 0, 64),
+        gate=GateParams(
+            gate_m=below.number("within_m", gate.gate_m, 1, 100_000),
+            blend=below.number("blend", gate.blend, 0.01, 1),
+            resync_ms=below.length("resync", gate.resync_ms),
+            gap_ms=below.length("gap", gate.gap_ms),
+            max_kmh=below.number("max_kmh", gate.max_kmh, 10, 1000),
+            standing_kmh=below.number("standing_kmh", gate.standing_kmh, 0, 20),
+            anchor_m=below.number("step_m", gate.anchor_m, 1, 500),
+        ),
+    )
+    if params.off_m > params.on_m:
+        keys.problem("off_m", f"expected at most on_m ({params.on_m:g}): a truck comes back nearer than it left")
+    keys.done()
+    return params
+
+
+class RouteDeviationJudge:
+    """The route deviation rule over all trucks that have a permit.
+
+    Attributes:
+        watch: its columns, and ``watch.counts`` of what was judged and what was not.
+    """
+
+    def __init__(self, rule: Rule, registry: Registry, sky: Sky) -> None:
+        self.rule = rule
+        self.rule_id = rule.id
+        self.kinds = (rule.device,)
+        self.fingerprint = rule.fingerprint
+        self.registry = registry
+        self.sky = sky
+        given: RouteParams = rule.params
+        params = replace(given, for_ms=rule.for_ms or given.for_ms, keep_ms=rule.keep_ms or given.keep_ms)
+        permits = _by_truck(registry, rule)
+        self.rows = np.array(sorted(permits), dtype=np.int64)
+        self.index = np.full(len(registry), -1, dtype=np.int64)
+        self.index[self.rows] = np.arange(len(self.rows))
+        self.permits = [permits[int(row)] for row in self.rows]
+        self.watch = RouteWatch(self.permits, sky.local_minute, params)
+
+    def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:  # noqa: ARG002
+        """Judge fixes: at most one a truck, each newer than its truck's last."""
+        truck = self.index[batch.device]
+        watched = np.flatnonzero(truck >= 0)
+        self.watch.counts["no_permit"] += len(truck) - len(watched)
+        if not len(watched):
+            return []
+        lon, lat = batch.trusted("lon_deg")[watched], batch.trusted("lat_deg")[watched]
+        usable = ~(np.isnan(lon) | np.isnan(lat)) & ~((lon == 0.0) & (lat == 0.0))
+        p = self.watch.params
+        usable &= ~(self._column(batch, "hdop", watched) > p.max_hdop)
+        usable &= ~(self._column(batch, "satellites", watched) < p.min_satellites)
+        at = watched[usable]
+        truck = truck[at]
+        east, north = self.watch.to_metres(truck, lon[usable], lat[usable])
+        speed = self._column(batch, "speed_kmh", at) / KMH
+        heading = np.radians(self._column(batch, "heading_deg", at))
+        fixes = Fixes(truck, batch.time_ms[at], east, north, speed, heading)
+        return self._tell(fleet, self.watch.step(fixes, len(watched) - len(at)))
+
+    def tick(self, fleet: Fleet, now_ms: int) -> list[Transition]:
+        """End alerts of trucks that have been silent for longer than the rule holds them."""
+        if not (self.watch.state["phase"] == ALERTED).any():
+            return []
+        live = fleet.live[self.rule.device]
+        return self._tell(fleet, self.watch.lost(live.seen_ms[live.local[self.rows]], now_ms))
+
+    def open(self) -> Mapping[str, int]:
+        """Return the trucks off their route, with the onset of each."""
+        state = self.watch.state
+        return {
+            f"device:{self.registry.assets[self.rows[i]].id}": int(state["onset_ms"][i])
+            for i in np.flatnonzero(state["phase"] == ALERTED)
+        }
+
+    def save(self) -> State:
+        """Return the whole state, by device id and by permit."""
+        watch = self.watch
+        kept: State = {"entity": np.array([self.registry.assets[row].id for row in self.rows], dtype=np.str_)}
+        kept.update({f"watch.{name}": column.copy() for name, column in watch.state.items()})
+        kept.update({f"gate.{name}": column.copy() for name, column in watch.reckoning.state.items()})
+        kept["permit"] = np.array(self._permit_keys(), dtype=np.str_)
+        kept["hint"] = np.where(watch.hint < 0, -1, watch.hint - watch.corridors.first)
+        kept["counts"] = np.array([*watch.counts.values(), watch.reckoning.resyncs], dtype=np.int64)
+        return kept
+
+    def load(self, state: State) -> None:
+        """Take over a saved state; trucks and permits that are gone are let go."""
+        watch = self.watch
+        at, place = matching([self.registry.assets[row].id for row in self.rows], state["entity"])
+        for name, column in watch.state.items():
+            column[at] = state[f"watch.{name}"][place]
+        for name, column in watch.reckoning.state.items():
+            column[at] = state[f"gate.{name}"][place]
+        at, place = matching(self._permit_keys(), state["permit"])
+        kept = state["hint"][place].astype(np.int64)
+        watch.hint[at] = np.where(kept < 0, -1, kept + watch.corridors.first[at])
+        *counts, watch.reckoning.resyncs = (int(count) for count in state["counts"].astype(np.int64))
+        watch.counts.update(zip(watch.counts, counts, strict=True))
+
+    def _permit_keys(self) -> list[str]:
+        return [f"{permit.truck}|{permit.id}" for group in self.permits for permit in group]
+
+    def _column(self, batch: Batch, name: str, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+        if name not in batch.kind.field_names():
+            return np.full(len(rows), np.nan)
+        return batch.trusted(name)[rows]
+
+    def _tell(self, fleet: Fleet, verdicts: list[Verdict]) -> list[Transition]:
+        live = fleet.live[self.rule.device]
+        told = []
+        for verdict in verdicts:
+            row = int(self.rows[verdict.truck])
+            values = {
+                "value": verdict.distance_m,
+                "threshold": self.watch.params.on_m,
+                "distance_m": verdict.distance_m,
+                "outside_min": verdict.outside_ms / 60_000,
+                "outside_m": verdict.outside_m,
+            }
+            at = live.local[row]
+            where = (float(live.column("lon_deg")[at]), float(live.column("lat_deg")[at]))
+            entity, state = f"device:{self.registry.assets[row].id}", ACTIVE if verdict.active else CLEARED
+            about = (self.rule, self.registry, self.sky, entity, state, verdict.at_ms, verdict.onset_ms, values)
+            told.append(transition(*about, verdict.reason, where))
+        return told
+
+
+def _by_truck(registry: Registry, rule: Rule) -> dict[int, list[Permit]]:
+    """Return the permits of each truck's row; a permit without a drawn route permits nothing that could be judged."""
+    kind = registry.catalog[rule.device].index
+    found: dict[int, list[Permit]] = {}
+    for permit in registry.permits:
+        row = registry.row.get(permit.truck)
+        if row is not None and registry.kind[row] == kind and len(permit.route) > 1:
+            found.setdefault(row, []).append(permit)
+    return found

@@ -1,0 +1,287 @@
+"""Seepage: water in the sewers that nobody used, seen where the nights' least inflow rises and stays up.
+
+The tenth percentile of a night's quarter hours between two and five, on dry nights only, against the median of the
+station's own dry nights five weeks to eight days before (alerting.md 3.1 to 3.3, rule D1). A night with too little
+data, with rain, or whose rain is not known neither raises nor clears.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from alerts.fleet import NEVER, Fleet
+from alerts.inflow import Inflow
+from alerts.judge import State
+from alerts.keys import Keys
+from alerts.messages import transition
+from alerts.nights import ALERTED, QUARTER_MIN, Night, NightParams, Nights
+from alerts.rainfall import Rain
+from alerts.rules import Rule
+from alerts.saved import matching
+from alerts.spans import minute_of_day
+from devices.batch import Batch
+from devices.kinds import Kind
+from devices.registry import Registry
+from devices.sky import Sky
+from devices.transition import ACTIVE, CLEARED, Transition
+from devices.yamlfile import ConfigError, Node
+
+VALUES = ("inflow_lps", "baseline_lps", "excess_lps", "ratio", "nights")
+INFLOW = ("inflow_lps", "level_m", "pumps_on")
+_KEYS = (
+    "from", "until", "percentile", "on_ratio", "off_ratio", "major_ratio", "excess_lps", "nights", "off_nights",
+    "rain_mm", "rain_days", "baseline_days", "nights_min", "coverage", "grace", "hold", "gauge", "rain_reports",
+    "without_rain",
+)  # fmt: skip
+
+
+def parse(own: Node, kind: Kind, role: str | None) -> NightParams:  # noqa: ARG001 - every kind of rule is asked alike
+    """Check the rule's own keys. Raises ConfigError naming file, line, key and the accepted form."""
+    if not set(kind.field_names()) & {"inflow_lps", "level_m"}:
+        raise own.error(f"{kind.name} reports neither inflow_lps nor level_m: no inflow can be had from it")
+    keys, plain = Keys(own, *_KEYS), NightParams()
+    span = _baseline(keys, plain)
+    params = NightParams(
+        from_min=_minute(keys, "from", plain.from_min),
+        until_min=_minute(keys, "until", plain.until_min),
+        percentile=keys.number("percentile", plain.percentile, 0, 100),
+        on_ratio=keys.number("on_ratio", plain.on_ratio, 1, 100),
+        off_ratio=keys.number("off_ratio", plain.off_ratio, 0, 100),
+        major_ratio=keys.number("major_ratio", plain.major_ratio, 1, 1000),
+        excess_lps=keys.number("excess_lps", plain.excess_lps, 0, 20_000),
+        nights=keys.whole("nights", plain.nights, 1, 30),
+        off_nights=keys.whole("off_nights", plain.off_nights, 1, 30),
+        rain_mm=keys.number("rain_mm", plain.rain_mm, 0, 100),
+        rain_days=keys.whole("rain_days", plain.rain_days, 0, 14),
+        base_from=span[0],
+        base_until=span[1],
+        nights_min=keys.whole("nights_min", plain.nights_min, 1, 35),
+        coverage=keys.number("coverage", plain.coverage, 0.05, 1),
+        grace_ms=keys.length("grace", plain.grace_ms),
+        hold_ms=keys.length("hold", plain.hold_ms),
+        gauge=keys.text("gauge", ""),
+        by_event=keys.text("rain_reports", "always", ("always", "events")) == "events",
+        without_rain=keys.text("without_rain", "skip", ("skip", "judge")) == "judge",
+    )
+    if params.until_min - params.from_min < QUARTER_MIN:
+        keys.problem("until", "expected a time after 'from' on the same day, at least a quarter of an hour later")
+    if params.off_ratio > params.on_ratio:
+        keys.problem("off_ratio", f"expected at most on_ratio ({params.on_ratio:g})")
+    keys.done()
+    return params
+
+
+def _minute(keys: Keys, key: str, default: int) -> int:
+    node = keys.get(key)
+    if node is None:
+        return default
+    try:
+        return minute_of_day(node)
+    except ConfigError as trouble:
+        keys.problems.extend(trouble.problems)
+        return default
+
+
+def _baseline(keys: Keys, plain: NightParams) -> tuple[int, int]:
+    node = keys.get("baseline_days")
+    if node is None:
+        return plain.base_from, plain.base_until
+    try:
+        found = [int(child.number(low=1, high=60)) for child in node.elements()]
+    except ConfigError as trouble:
+        keys.problems.extend(trouble.problems)
+        return plain.base_from, plain.base_until
+    if len(found) != 2 or found[0] < found[1]:
+        keys.problem("baseline_days", "expected [first, last] days back, the first the longer, such as [35, 8]")
+        return plain.base_from, plain.base_until
+    return found[0], found[1]
+
+
+@dataclass(frozen=True, slots=True)
+class SeepageFigure:
+    """What a station's nights have come to: for the console and for people who ask why nothing was said.
+
+    Attributes:
+        device: station's id.
+        night: local day of the last night judged, days since 1970; -1 for none.
+        inflow_lps, baseline_lps, ratio: NaN where not known yet.
+        baseline_nights: dry nights that the baseline could draw on.
+        active: whether an alert is open.
+    """
+
+    device: str
+    night: int
+    inflow_lps: float
+    baseline_lps: float
+    ratio: float
+    baseline_nights: int
+    active: bool
+
+
+class SeepageJudge:
+    """The seepage rule over all stations or wells that can tell their inflow.
+
+    Attributes:
+        nights: figures night by night, and ``nights.counts`` of what became of them.
+    """
+
+    def __init__(self, rule: Rule, registry: Registry, sky: Sky) -> None:
+        self.rule = rule
+        self.rule_id = rule.id
+        self.kinds = (rule.device,)
+        self.fingerprint = rule.fingerprint
+        self.registry, self.sky = registry, sky
+        self.params: NightParams = rule.params
+        self.rows = _stations(registry, rule)
+        self.ids = [registry.assets[row].id for row in self.rows]
+        self.index = np.full(len(registry), -1, dtype=np.int64)
+        self.index[self.rows] = np.arange(len(self.rows))
+        area = registry.fact("well_area_m2")[self.rows]
+        self.inflow = Inflow(area, registry.fact("pump_rate_lps")[self.rows])
+        self.rain = Rain(len(self.rows), self.params.until_min, by_event=self.params.by_event)
+        self.nights = Nights(len(self.rows), self.params)
+        self.gauges = self._gauges()
+
+    def _gauges(self) -> list[list[int]]:
+        """Return for each station the rows of the gauges whose rain counts for it."""
+        if self.params.gauge:
+            named = self.registry.row.get(self.params.gauge, -1)
+            at = int(self.index[named]) if named >= 0 else -1
+            return [[at] if at >= 0 else [] for _ in self.rows]
+        district = self.registry.group("district").code[self.rows]
+        return [
+            [at, *(int(k) for k in np.flatnonzero(district == district[at]) if k != at and district[at] >= 0)]
+            for at in range(len(self.rows))
+        ]
+
+    def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:  # noqa: ARG002
+        """Take in readings; nights that have passed and whose rain is known are judged."""
+        at = self.index[batch.device]
+        mine = np.flatnonzero(at >= 0)
+        if not len(mine):
+            return []
+        row, time_ms = at[mine], batch.time_ms[mine]
+        metered, level, pumps, rain = (self._column(batch, name, mine) for name in (*INFLOW, "rain_mm"))
+        day, minute = self.sky.local_day(time_ms), self.sky.local_minute(time_ms)
+        self.rain.take(row, time_ms, day, minute, rain)
+        litres, seconds = self.inflow.take(row, time_ms, metered, level, pumps)
+        self.nights.gather(row, time_ms, day, minute, litres, seconds)
+        return self._judge_waiting(None, 0)
+
+    def tick(self, fleet: Fleet, now_ms: int) -> list[Transition]:
+        """Judge nights of stations or gauges that fell silent, and end alerts of which nothing is known any more."""
+        s, p = self.nights.state, self.params
+        gathering = s["night"] >= 0
+        if not (gathering.any() or s["waiting"].any() or (s["phase"] == ALERTED).any()):
+            return []
+        live = fleet.live[self.rule.device]
+        seen_ms = live.seen_ms[live.local[self.rows]]
+        silent_ms = np.where(seen_ms == NEVER, 0, now_ms - seen_ms)
+        over = np.flatnonzero(gathering & (now_ms >= s["end_ms"] + p.grace_ms) & (silent_ms >= p.grace_ms))
+        if len(over):
+            self.nights.finish(over)
+        told = self._judge_waiting(silent_ms, now_ms)
+        lost = np.flatnonzero((s["phase"] == ALERTED) & (silent_ms >= p.hold_ms))
+        return told + [self._tell(self.nights.lost(int(at), now_ms)) for at in lost]
+
+    def _judge_waiting(self, silent_ms: npt.NDArray[np.int64] | None, now_ms: int) -> list[Transition]:
+        told: list[Transition] = []
+        for station in np.flatnonzero(self.nights.state["waiting"]).tolist():
+            for day in self.nights.unjudged(station):
+                end_ms = int(self.nights.state["ended_ms"][station, day % self.nights.state["day"].shape[1]])
+                due = silent_ms is not None and now_ms >= end_ms + self.params.grace_ms
+                if any(self._lagging(gauge, day, end_ms, silent_ms if due else None) for gauge in self.gauges[station]):
+                    break
+                found = self.nights.judge(station, day, wet=self._wet(station, day))
+                if found is not None:
+                    told.append(self._tell(found))
+        return told
+
+    def _lagging(self, gauge: int, day: int, end_ms: int, silent_ms: npt.NDArray[np.int64] | None) -> bool:
+        """Return whether a gauge that takes part has yet to report up to the night's end, and is waited for."""
+        if self.rain.state["last_ms"][gauge] >= end_ms or not self.rain.watches(gauge, day, self.params.rain_days):
+            return False
+        return silent_ms is None or bool(silent_ms[gauge] < self.params.grace_ms)
+
+    def _wet(self, station: int, day: int) -> bool | None:
+        """Return whether rain bears on that night; any gauge that saw rain decides, else any that saw none."""
+        p = self.params
+        found = [self.rain.before(gauge, day, p.rain_days, p.rain_mm) for gauge in self.gauges[station]]
+        if True in found:
+            return True
+        return False if False in found or p.without_rain else None
+
+    def figures(self) -> list[SeepageFigure]:
+        """Return the last night, the baseline and the ratio of every station."""
+        s = self.nights.state
+        return [
+            SeepageFigure(
+                name, int(s["last_day"][at]), float(s["last_q"][at]), float(s["base"][at]),
+                float(s["last_q"][at] / s["base"][at]) if s["base"][at] > 0 else float("nan"),
+                int(s["base_nights"][at]), bool(s["phase"][at] == ALERTED),
+            )
+            for at, name in enumerate(self.ids)
+        ]  # fmt: skip
+
+    def open(self) -> Mapping[str, int]:
+        """Return the stations with an open alert, with the onset of each."""
+        s = self.nights.state
+        return {f"device:{self.ids[at]}": int(s["onset_ms"][at]) for at in np.flatnonzero(s["phase"] == ALERTED)}
+
+    def save(self) -> State:
+        """Return the whole state, by device id."""
+        kept: State = {"entity": np.array(self.ids, dtype=np.str_)}
+        for part, state in self._parts():
+            kept.update({f"{part}.{name}": column.copy() for name, column in state.items()})
+        kept["counts"] = np.array(list(self.nights.counts.values()), dtype=np.int64)
+        return kept
+
+    def load(self, state: State) -> None:
+        """Take over a saved state; stations that are gone are let go."""
+        at, place = matching(self.ids, state["entity"])
+        for part, columns in self._parts():
+            for name, column in columns.items():
+                column[at] = state[f"{part}.{name}"][place]
+        counts = (int(count) for count in state["counts"].astype(np.int64))
+        self.nights.counts.update(zip(self.nights.counts, counts, strict=True))
+
+    def _parts(self) -> tuple[tuple[str, dict[str, npt.NDArray[np.generic]]], ...]:
+        return (("inflow", self.inflow.state), ("rain", self.rain.state), ("nights", self.nights.state))
+
+    def _column(self, batch: Batch, name: str, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+        if name not in batch.kind.field_names():
+            return np.full(len(rows), np.nan)
+        return batch.trusted(name)[rows]
+
+    def _tell(self, night: Night) -> Transition:
+        ratio = night.q_lps / night.base_lps if night.base_lps > 0 else float("nan")
+        values = {
+            "value": night.q_lps,
+            "threshold": self.params.on_ratio * night.base_lps,
+            "inflow_lps": night.q_lps,
+            "baseline_lps": night.base_lps,
+            "excess_lps": night.q_lps - night.base_lps,
+            "ratio": ratio,
+            "nights": float(night.nights),
+        }
+        entity, state = f"device:{self.ids[night.station]}", ACTIVE if night.active else CLEARED
+        about = (self.rule, self.registry, self.sky, entity, state, night.end_ms, night.onset_ms, values)
+        told = transition(*about, night.reason)
+        worse = night.active and ratio >= self.params.major_ratio and told.severity in ("minor", "info")
+        return replace(told, severity="major") if worse else told
+
+
+def _stations(registry: Registry, rule: Rule) -> npt.NDArray[np.intp]:
+    """Return the rows that may report an inflow or a level."""
+    kind = registry.catalog[rule.device]
+    told = [f for f in kind.fields if f.name in ("inflow_lps", "level_m")]
+    roles = [role for role in kind.roles if any(not f.roles or role in f.roles for f in told)]
+    if rule.role is not None:
+        roles = [role for role in roles if role == rule.role]
+    found = [registry.rows_of(kind.name, role) for role in roles]
+    rows: npt.NDArray[np.intp] = np.sort(np.concatenate(found)) if found else np.zeros(0, np.intp)
+    return rows
