@@ -31,8 +31,13 @@ REASONS = ("topic", "kind", "unknown_device", "too_large", "unreadable", "wrong_
 class Delivery(Protocol):
     """A message as the broker handed it over (an mqtt5 PublishPacket is one)."""
 
-    topic: str
-    payload: bytes
+    @property
+    def topic(self) -> str:
+        """Return the topic it was published on."""
+
+    @property
+    def payload(self) -> bytes:
+        """Return what was published."""
 
 
 class Reject(NamedTuple):

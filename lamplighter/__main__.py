@@ -212,7 +212,7 @@ def _settings(config: Path | None):  # noqa: ANN202 - Settings; imported late so
     return load_settings(_settings_path(config))
 
 
-def _version(value: bool) -> None:  # noqa: FBT001 - typer calls it so
+def _version(value: bool) -> None:
     if value:
         typer.echo(f"lamplighter {__version__}")
         raise typer.Exit

@@ -5,26 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import shutil
 import signal
-import sys
-import time
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from rich.console import Console
 
-from devices.kinds import load_catalog
-from devices.yamlfile import ConfigError
 from lamplighter import demo_report
-from lamplighter.clock import Clock, fast_clock
+from lamplighter.clock import fast_clock
 from lamplighter.embedded_broker import EmbeddedBroker
 from lamplighter.service import configure_logging, running
-from lamplighter.settings import Api, Broker, City, Intake, Receiver, Settings, shipped
 from lamplighter.wiring import House
-from simulators.city import build_city
-from storage.operations import Operations
 
 SPEED = 300.0  # city seconds a second: one minute on the wall is five hours of the city's night
 START = datetime(2026, 6, 16, 0, 50, tzinfo=ZoneInfo("Asia/Shanghai"))  # the city's clock when the demo starts

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import time
 from collections import Counter
@@ -163,7 +162,7 @@ def _rules(house: House, alerts: Sequence[AlertRow], faults: Sequence[Fault], en
 
 
 def _said(fault: Fault, alerts: Sequence[AlertRow]) -> bool:
-    return any(_matches(fault, row) and row.raised_ms <= fault.due_ms for row in alerts)
+    return any(_matches(fault, row) and (row.active_ms or row.begun_ms) <= fault.due_ms for row in alerts)
 
 
 def _matches(fault: Fault, row: AlertRow) -> bool:

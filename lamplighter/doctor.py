@@ -8,6 +8,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -125,8 +126,7 @@ def _broker(settings: Settings) -> str:
 async def _connect(settings: Settings) -> str:
     # Another client id: with our own the broker would throw out a running Lamplighter.
     options = broker_options(settings)
-    options.client_id = f"{options.client_id}-doctor"
-    options.session_expiry_s = 0
+    options = replace(options, client_id=f"{options.client_id}-doctor", session_expiry_s=0)
     session = Session(options, [subscription(settings.city.id)])
     task = asyncio.create_task(session.run())
     try:
@@ -138,8 +138,8 @@ async def _connect(settings: Settings) -> str:
                 return session.last_error
         return "no answer to CONNECT"
     finally:
-        await session.close()
-        task.cancel()
+        session.close()
+        await task
 
 
 def _store(settings: Settings) -> str:

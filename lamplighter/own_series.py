@@ -1,4 +1,4 @@
-"""The house's own series: lighting rates, open alerts, the ledger and its pulse, for dashboards that watch the watcher."""
+"""The house's own series: lighting rates, open alerts, ledger and pulse, for boards that watch the watcher."""
 
 from __future__ import annotations
 

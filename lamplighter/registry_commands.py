@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from devices.importing import Imported, read_assets_csv, read_geojson
 from rich.console import Console
 from rich.table import Table
 
-from devices.importing import Imported, read_assets_csv, read_geojson
 from devices.kinds import Catalog, load_catalog
 from devices.registry import Registry
 from devices.yamlfile import ConfigError

@@ -74,14 +74,10 @@ async def running(house: House) -> AsyncIterator[int]:
     A task that fails is a bad program: the block is cancelled and the error raised, for the supervisor to start anew.
     """
     door = _open_door(house.settings.api.host, house.settings.api.port)
-    judged = await asyncio.to_thread(house.watch.recover)
+    judged = await asyncio.to_thread(house.recover)
     if judged:
         log.info("recovered", records=judged)
-    server = _Server(
-        uvicorn.Config(
-            create_app(house), log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=3
-        )
-    )
+    server = _Server(uvicorn.Config(create_app(house), log_config=None, access_log=False, timeout_graceful_shutdown=3))
     async with asyncio.TaskGroup() as group:
         web = group.create_task(server.serve(sockets=[door]), name="web")
         watch = group.create_task(house.watch.run(), name="watch")
@@ -96,7 +92,7 @@ async def running(house: House) -> AsyncIterator[int]:
         finally:
             house.watch.stop()
             await _ended(watch)
-            await house.session.close()
+            house.session.close()
             for task in others:
                 task.cancel()
                 await _ended(task)

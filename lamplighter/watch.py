@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
 import structlog
 
 from alerts.engine import Engine
+from api.alerts import tell
 from api.live import Hub
-from api.views import alert_view
 from devices.batch import Batch
 from devices.payloads import Decoder
 from devices.transition import Transition
@@ -27,6 +29,7 @@ from lamplighter.clock import Clock
 from storage import snapshot
 from storage.journal import Journal, JournalError, Record
 from storage.operations import Operations
+from storage.shipper import Shipper
 
 if TYPE_CHECKING:
     from lamplighter.settings import Settings
@@ -69,6 +72,7 @@ class Watch:
         journal: Journal,
         engine: Engine,
         operations: Operations,
+        shipper: Shipper,
         hub: Hub,
     ) -> None:
         self.settings = settings
@@ -79,20 +83,27 @@ class Watch:
         self.journal = journal
         self.engine = engine
         self.operations = operations
+        self.shipper = shipper
         self.hub = hub
         self.pulse = Pulse()
         self.stopping = False
         self.position = journal.end  # everything before it has been judged
-        self.snapshot_position = journal.start
+        shipper.judged = journal.start  # nothing is released before a snapshot covers it
 
-    def recover(self) -> int:
-        """Bring engine and sieve to the end of the journal after a stop or a crash; return records judged again."""
-        found = snapshot.load(self.settings.data / "snapshots")
+    def recover(self, found: tuple[int, Mapping[str, npt.NDArray[np.generic]]] | None) -> int:
+        """Bring engine and sieve to the end of the journal after a stop or a crash.
+
+        Args:
+            found: the newest snapshot: journal position and the engine's arrays.
+
+        Returns:
+            records that were judged again.
+        """
         judged_to = self.journal.start
         if found is not None:
             judged_to, arrays = found
             self.engine.load(arrays)
-        self.snapshot_position = judged_to
+        self.shipper.judged = judged_to
         judged = 0
         for position, record in self.journal.read(self.journal.start):
             for batch in record.batches:
@@ -101,10 +112,6 @@ class Watch:
                 self._commit(self.engine.step(record.batches, record.now_ms), record.now_ms)
                 judged += 1
         self.position = self.journal.end
-        if judged_to > self.position:
-            # The machine lost power before the journal's last ticks reached the disk: positions start below the
-            # snapshot's, and a snapshot that claims them would make the next restart pass over new records.
-            snapshot.save(self.settings.data / "snapshots", self.position, self.engine.save())
         return judged
 
     def stop(self) -> None:
@@ -158,7 +165,7 @@ class Watch:
         """Write the engine's state beside the journal position that it belongs to."""
         position, arrays = self.position, self.engine.save()
         await asyncio.to_thread(snapshot.save, self.settings.data / "snapshots", position, arrays)
-        self.snapshot_position = position
+        self.shipper.judged = position
 
     def _sift(self, batches: Sequence[Batch]) -> tuple[list[Batch], dict[str, int]]:
         kept: list[Batch] = []
@@ -180,7 +187,7 @@ class Watch:
                     await asyncio.to_thread(self.journal.sync)
             except (JournalError, OSError) as trouble:
                 if self.pulse.journal_trouble != str(trouble):
-                    log.error("journal refuses: nothing is acknowledged until it takes records again", why=str(trouble))
+                    log.warning("journal refuses: nothing is acknowledged until it takes records again", why=str(trouble))
                 self.pulse.journal_trouble = str(trouble)
                 await asyncio.sleep(JOURNAL_RETRY_S)
             else:
@@ -195,5 +202,4 @@ class Watch:
         rows = self.operations.commit(changes, self.settings.notify, now_ms)
         for change in changes:
             self.pulse.transitions[change.rule, change.state] += 1
-        for row in rows:
-            self.hub.publish("alert", alert_view(row))
+        tell(self.hub, rows, self.engine.registry)

@@ -7,9 +7,9 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
-from alerts.engine import Engine
+from alerts.engine import AWAY_MS, Engine
 from alerts.notify import Notifier, Receiver
 from alerts.rules import load_rules
 from api.house import City, Figure, LightingRate, Part
@@ -25,7 +25,7 @@ from lamplighter import __version__, health
 from lamplighter.clock import Clock
 from lamplighter.settings import Settings
 from lamplighter.watch import Watch
-from storage.influx import InfluxStore
+from storage import snapshot
 from storage.journal import Journal
 from storage.ledger import Ledger, read_ledger
 from storage.operations import Operations
@@ -55,25 +55,41 @@ class House:
         self.operations = Operations(settings.operations_url())
         self.registry = self.operations.load_registry(self.catalog)
         self.sky = Sky(self.registry, settings.city.timezone, self.rules.lighting)
-        self.engine = Engine(self.rules, self.registry, self.sky)
+        self.engine = Engine(self.rules, self.registry, self.sky, int(AWAY_MS * clock.speed))
+        self._snapshot = snapshot.load(settings.data / "snapshots")
         self.journal = Journal(
             settings.data / "journal",
             self.catalog,
             segment_bytes=settings.journal.segment_mb << 20,
             limit_bytes=int(settings.journal.limit_gb * (1 << 30)),
+            floor=max(self.operations.shipped().position, self._snapshot[0] if self._snapshot else 0),
         )
         self.timeseries = make_store(settings, self.catalog)
         self.session = Session(broker_options(settings), [subscription(settings.city.id)])
         self.hub = Hub()
         decoder, sieve = Decoder(self.registry, settings.city.id), Sieve(len(self.registry))
-        self.watch = Watch(
-            settings, clock, self.session, decoder, sieve, self.journal, self.engine, self.operations, self.hub
-        )
         self.shipper = Shipper(self.journal, self.timeseries, self.operations, self.registry)
+        self.watch = Watch(
+            settings,
+            clock,
+            self.session,
+            decoder,
+            sieve,
+            self.journal,
+            self.engine,
+            self.operations,
+            self.shipper,
+            self.hub,
+        )
         self.notifier = Notifier(
             self.operations, [Receiver(r.name, r.url, r.language, r.min_severity, r.kinds) for r in settings.notify]
         )
         self.started_s = time.monotonic()
+
+    def recover(self) -> int:
+        """Bring the engine to where the journal ends; return the records that were judged again."""
+        found, self._snapshot = self._snapshot, None
+        return self.watch.recover(found)
 
     def close(self) -> None:
         """Close files and databases; the data folder is free for another process after it."""
@@ -132,12 +148,12 @@ class House:
         return health.figures(self)
 
 
-def lighting_figures(engine: Engine, now_ms: int) -> list[Mapping[str, object]]:
+def lighting_figures(engine: Engine, now_ms: int) -> list[Mapping[str, Any]]:
     """Return the figures of the first lighting-rate rule, none where there is no such rule."""
     for judge in engine.judges:
         figures = getattr(judge, "figures", None)
         if figures is not None and judge.kinds == ("streetlight",):
-            found: list[Mapping[str, object]] = figures(engine.fleet, now_ms)
+            found: list[Mapping[str, Any]] = figures(engine.fleet, now_ms)
             return found
     return []
 
@@ -162,6 +178,8 @@ def make_store(settings: Settings, catalog: Catalog) -> TimeSeries:
         return SqliteStore(settings.data / "readings.db", catalog)
     if not store.token:
         raise ConfigError(["store.token: InfluxDB needs a token; set it, or LAMPLIGHTER_STORE__TOKEN"])
+    from storage.influx import InfluxStore  # a second of imports that a house on SQLite does without
+
     return InfluxStore(store.url, store.token, store.org, store.bucket, catalog)
 
 
