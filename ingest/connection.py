@@ -37,13 +37,18 @@ _new = tuple.__new__
 
 
 class Connection(asyncio.BufferedProtocol):
-    """Speaks MQTT 5 over one transport; ``subscribed`` resolves when deliveries may come, ``lost`` when it is over.
+    """Speaks MQTT 5 over one transport; ``lost`` resolves when it is over, and says why.
 
     Args:
         filters: topic filters, subscribed at QoS 1 on every connection, also on a resumed session: brokers have
             been known to lose subscriptions at a restart (Mosquitto before 2.0.12).
         number: of this connection; stands in every Delivery.
         counters: shared with the session.
+
+    Attributes:
+        welcomed: the broker's CONNACK, once it said yes. Deliveries of a resumed session follow at once.
+        subscribed: done when the broker has answered SUBSCRIBE. That answer may stand behind deliveries that have to
+            be fetched and acknowledged first: rumqttd holds it back while its window is full.
     """
 
     def __init__(
@@ -55,9 +60,9 @@ class Connection(asyncio.BufferedProtocol):
         self.inbox = inbox
         self.counters = counters
         self._loop = asyncio.get_running_loop()
-        self.subscribed: asyncio.Future[ConnAckPacket] = self._loop.create_future()
+        self.welcomed: asyncio.Future[ConnAckPacket] = self._loop.create_future()
+        self.subscribed: asyncio.Future[None] = self._loop.create_future()
         self.lost: asyncio.Future[BrokerTroubleError] = self._loop.create_future()
-        self._welcome: ConnAckPacket | None = None
         self._transport: asyncio.Transport | None = None
         self._buffer = memoryview(bytearray(BUFFER_BYTES))
         self._start = self._end = 0
@@ -110,7 +115,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._watch is not None:
             self._watch.cancel()
         working = self.subscribed.done()
-        if self._welcome is None:
+        if not self.welcomed.done():
             words = "the broker closed the connection before it answered; it may not speak MQTT 5 on this port"
         else:
             words = "the connection was lost"
@@ -194,7 +199,10 @@ class Connection(asyncio.BufferedProtocol):
         if packet.reason_code is not ConnAckReasonCode.SUCCESS:
             self._over(BrokerTroubleError(refused(self.options, packet)))
             return
-        self._welcome = packet
+        if self.welcomed.done():
+            self._malformed("a second CONNACK")
+            return
+        self.welcomed.set_result(packet)
         if packet.server_keep_alive:
             self._keep_alive_s = packet.server_keep_alive
         if packet.session_present:
@@ -215,8 +223,8 @@ class Connection(asyncio.BufferedProtocol):
                 words = code.name.lower().replace("_", " ")
                 self._over(BrokerTroubleError(f"the broker refuses the subscription to '{pattern}': {words}"))
                 return
-        if not self.subscribed.done() and self._welcome is not None:
-            self.subscribed.set_result(self._welcome)
+        if not self.subscribed.done():
+            self.subscribed.set_result(None)
 
     def _check_unfinished(self, rest: memoryview) -> None:
         """Tell a packet that is still on its way from one that is broken or larger than we allowed."""
@@ -271,7 +279,8 @@ class Connection(asyncio.BufferedProtocol):
     def _over(self, trouble: BrokerTroubleError) -> None:
         if not self.lost.done():
             self.lost.set_result(trouble)
-        if not self.subscribed.done():
-            self.subscribed.cancel()
+        for answer in (self.welcomed, self.subscribed):
+            if not answer.done():
+                answer.cancel()
         if self._transport is not None and not self._transport.is_closing():
             self._transport.abort()

@@ -119,12 +119,12 @@ class Session:
                 )
                 self._connection = connection
                 self.inbox.on_room = connection.room
-                answers: list[asyncio.Future[Any]] = [connection.subscribed, connection.lost]
-                await asyncio.wait(answers, return_when=asyncio.FIRST_COMPLETED)
+                await _first(connection.welcomed, connection.lost)
         except TimeoutError:
             raise BrokerTroubleError(f"no answer within {options.connect_timeout_s:g} s") from None
+        await self._subscribed(connection)
         if not connection.over:
-            welcome = connection.subscribed.result()
+            welcome = connection.welcomed.result()
             self.connected = True
             self.counters["connects"] += 1
             if not welcome.session_present:
@@ -134,6 +134,14 @@ class Session:
                 log.warning("the broker had no queue of ours any more: what it held for us is gone")
             log.info("connected", broker=f"{options.host}:{options.port}", resumed=welcome.session_present)
         return await connection.lost
+
+    async def _subscribed(self, connection: Connection) -> None:
+        """Wait for the answer to SUBSCRIBE, as long as deliveries come or wait to be fetched."""
+        while not connection.over and not connection.subscribed.done():
+            before = self.counters["messages"]
+            done = await _first(connection.subscribed, connection.lost, timeout_s=self.options.connect_timeout_s)
+            if not done and before == self.counters["messages"] and not len(self.inbox):
+                raise BrokerTroubleError(f"no answer to SUBSCRIBE within {self.options.connect_timeout_s:g} s")
 
     def _drop(self) -> None:
         connection, self._connection = self._connection, None
@@ -167,3 +175,9 @@ class Session:
             self.last_error = f"{taken_over(options)} ({trouble} {self._brief} times in a row)"
             self.retry_in_s = min(options.taken_over_s, options.retry_most_s * 2.0 ** min(self._brief - BRIEF_MAX, 30))
         log.warning("no connection to the broker", why=self.last_error, retry_in_s=round(self.retry_in_s, 2))
+
+
+async def _first(*futures: asyncio.Future[Any], timeout_s: float | None = None) -> bool:
+    """Wait until one of them is done; say whether that came before the timeout."""
+    done, _ = await asyncio.wait(futures, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    return bool(done)

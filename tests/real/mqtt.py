@@ -23,7 +23,7 @@ class Publisher:
         self._unread = b""
         secret = None if password is None else password.encode()
         self._socket.sendall(
-            mqtt5.ConnectPacket(client_id, username=username, password=secret, clean_start=True).write()
+            mqtt5.ConnectPacket(client_id, username=username, password=secret, clean_start=True, keep_alive=60).write()
         )
         welcome = self._packet()
         assert isinstance(welcome, mqtt5.ConnAckPacket), welcome
