@@ -35,6 +35,7 @@ class Session:
 
     Attributes:
         connected: subscribed just now.
+        ready: set at the first subscription and from then on.
         last_error: why it is not, or was not last time; empty before any trouble.
         retry_in_s: the wait chosen after the last trouble, seconds.
         counters: ``messages``, ``bytes``, ``acknowledged``, ``connects``, ``troubles``, ``pings``, ``pauses``
@@ -56,6 +57,7 @@ class Session:
         self._attempt = 0
         self._brief = 0
         self._closing = asyncio.Event()
+        self.ready = asyncio.Event()
 
     async def run(self) -> None:
         """Connect, subscribe, stay; connect again after any trouble, until :meth:`close`."""
@@ -126,6 +128,7 @@ class Session:
         if not connection.over:
             welcome = connection.welcomed.result()
             self.connected = True
+            self.ready.set()
             self.counters["connects"] += 1
             if not welcome.session_present:
                 self._brief = 0

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from devices.yamlfile import ConfigError
 from lamplighter import __version__
+
+if TYPE_CHECKING:
+    from lamplighter.settings import Settings  # imported by the commands that need it, so that --help stays quick
 
 app = typer.Typer(
     name="lamplighter",
@@ -206,7 +209,7 @@ def _settings_path(config: Path | None) -> Path | None:
     return usual if usual.exists() else None
 
 
-def _settings(config: Path | None):  # noqa: ANN202 - Settings; imported late so that --help stays quick
+def _settings(config: Path | None) -> Settings:
     from lamplighter.settings import load_settings
 
     return load_settings(_settings_path(config))

@@ -5,68 +5,187 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import shutil
 import signal
+import sys
+import time
+from collections.abc import AsyncIterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from rich.console import Console
 
+from devices.yamlfile import ConfigError
 from lamplighter import demo_report
-from lamplighter.clock import fast_clock
+from lamplighter.clock import Clock, fast_clock
+from lamplighter.demo_city import TIMEZONE, demo_city
 from lamplighter.embedded_broker import EmbeddedBroker
 from lamplighter.service import configure_logging, running
+from lamplighter.settings import Api, Broker, City, Intake, Receiver, Settings, shipped
 from lamplighter.wiring import House
+from storage.operations import Operations
 
 SPEED = 300.0  # city seconds a second: one minute on the wall is five hours of the city's night
-START = datetime(2026, 6, 16, 0, 50, tzinfo=ZoneInfo("Asia/Shanghai"))  # the city's clock when the demo starts
+START = datetime(2026, 6, 16, 0, 50, tzinfo=ZoneInfo(TIMEZONE))  # the city's clock when the demo starts
 DRAIN_S = 20.0  # patience at the end until everything sent is stored and everybody is told
-MARKER = "this folder belongs to the demo and is emptied when it starts\n"
-CITY = "demo"
+MARKER = "demo"  # a file of this name marks a folder that the demo may empty
 
 
 def run_demo(folder: Path, seed: int, port: int, run_for_s: float | None, broker: str) -> int:
-    """Run the demo; 0 when the ledger balances and every fault that was due has been alerted."""
+    """Run the demo; 0 when the ledger balances and every fault that was due has been alerted.
+
+    Args:
+        folder: for its data; emptied first.
+        seed: of the city.
+        port: of API and console; 0 for any free one.
+        run_for_s: wall seconds until it stops by itself, None for Ctrl-C.
+        broker: ``auto``, ``mosquitto`` or ``iotcore``.
+    """
+    if broker not in {"auto", "mosquitto", "iotcore"}:
+        raise ConfigError([f"--broker: expected auto, mosquitto or iotcore; found '{broker}'"])
     _empty(folder)
-    with (folder / "log.jsonl").open("w", encoding="utf-8") as stream:
+    with (folder / "log.jsonl").open("w", encoding="utf-8", buffering=1) as stream:
         configure_logging(stream)
-        try:
-            return asyncio.run(_demo(folder, seed, port, run_for_s, broker))
-        except KeyboardInterrupt:
-            return 130
+        report = asyncio.run(_demo(folder, seed, port, run_for_s, broker))
+    Path("demo-summary.json").write_text(json.dumps(report, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    console = Console(highlight=False)
+    demo_report.print_summary(console, report)
+    console.print("the same as JSON: demo-summary.json")
+    return 0 if report["passed"] else 1
 
 
-async def _demo(folder: Path, seed: int, port: int, run_for_s: float | None, broker_name: str) -> int:
+async def _demo(folder: Path, seed: int, port: int, run_for_s: float | None, broker_name: str) -> dict[str, Any]:
     console = Console(highlight=False)
     clock = fast_clock(int(START.timestamp() * 1000), SPEED)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with contextlib.AsyncExitStack() as stack:
-        broker = await stack.enter_async_context(EmbeddedBroker(folder / "broker", prefer=broker_name))
-        # The simulator starts first: it needs a moment to build its city, while the house builds itself.
-        simulator = await _start_simulator(folder, seed, broker.port, clock)
-        stack.push_async_callback(_stop_simulator, simulator)
+    embedded = EmbeddedBroker(folder / "broker", prefer_mosquitto=broker_name != "iotcore")
+    if broker_name == "mosquitto" and embedded.name != "mosquitto":
+        raise ConfigError(["--broker: there is no mosquitto on PATH"])
+    async with embedded as broker, _simulator(folder, seed, broker.port, clock) as simulator:
         settings = _settings(folder, broker.port, port)
         _fill_registry(settings, seed)
         house = House(settings, clock)
-        stack.callback(house.close)
-        shown_port = await stack.enter_async_context(running(house))
-        while not house.session.connected:
-            await asyncio.sleep(0.01)
-        ready_s = demo_report.process_age_s()
-        simulator.stdin.write(b"go\n")
-        console.print(
-            f"[bold]Lamplighter 点灯人[/] is watching {len(house.registry)} devices "
-            f"(broker {broker.name}, ready after {ready_s:.1f} s)"
+        try:
+            async with running(house) as shown_port:
+                await house.session.ready.wait()
+                ready_s = demo_report.process_age_s()
+                _greet(console, house, broker.name, shown_port, ready_s)
+                began = time.monotonic()
+                simulator.go()
+                await demo_report.show_progress(console, house, stop, run_for_s)
+                run_s = time.monotonic() - began
+                end_ms = house.now_ms()
+                resident_mb = demo_report.resident_mb(None, simulator.pid, broker.pid)
+                sent = await simulator.finish()
+                await _drain(house, sent)
+                return demo_report.summarise(
+                    house, folder / "truth.jsonl", sent, end_ms=end_ms, ready_s=ready_s, run_s=run_s, mb=resident_mb
+                )
+        finally:
+            house.close()
+
+
+def _greet(console: Console, house: House, broker: str, port: int, ready_s: float) -> None:
+    devices = len(house.registry)
+    console.print(
+        f"[bold]Lamplighter 点灯人[/] watches {devices} devices; ready after {ready_s:.1f} s, broker {broker}"
+    )
+    console.print(f"console  [bold]http://127.0.0.1:{port}/[/]")
+    console.print(f"the city's clock runs {SPEED:g} times as fast; Ctrl-C stops it and prints the summary\n")
+
+
+def _empty(folder: Path) -> None:
+    """Empty the demo's folder, and only a folder that is the demo's."""
+    if folder.exists():
+        if any(folder.iterdir()) and not (folder / MARKER).exists():
+            raise ConfigError([f"{folder}: not empty and not a folder of the demo; choose another with --folder"])
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    (folder / MARKER).touch()
+
+
+def _settings(folder: Path, broker_port: int, port: int) -> Settings:
+    city = demo_city(1)
+    return Settings(
+        city=City(id=city.name, name_en=city.title["en"], name_zh=city.title["zh"], timezone=TIMEZONE),
+        data=folder / "data",
+        rules=shipped("rules.yaml"),
+        broker=Broker(host="127.0.0.1", port=broker_port),
+        intake=Intake(tick_ms=100),
+        api=Api(host="127.0.0.1", port=port),
+        notify=(Receiver(name="crew", url="log", language="zh", min_severity="info"),),
+    )
+
+
+def _fill_registry(settings: Settings, seed: int) -> None:
+    city = demo_city(seed)
+    settings.data.mkdir(parents=True)
+    operations = Operations(settings.operations_url())
+    operations.import_assets(city.assets, city.roads, city.permits)
+    operations.close()
+
+
+async def _drain(house: House, sent: dict[str, Any]) -> None:
+    """Wait until everything that was sent is settled and everybody is told, DRAIN_S at most."""
+    readings = sum(sent["readings"].values())
+    until = time.monotonic() + DRAIN_S
+    while time.monotonic() < until:
+        total = house.ledger().total
+        if total.received >= readings and total.pending == 0 and not house.operations.outbox_counts().get("due"):
+            return
+        await asyncio.sleep(0.1)
+
+
+class _Simulator:
+    """The simulated city's process."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        if process.stdin is None or process.stdout is None:
+            raise AssertionError("the simulator is started with pipes")
+        self._process, self._stdin, self._stdout = process, process.stdin, process.stdout
+        self.pid = process.pid
+
+    def go(self) -> None:
+        """Let it begin to publish."""
+        self._stdin.write(b"go\n")
+
+    async def finish(self) -> dict[str, Any]:
+        """End it; return what it says it has sent."""
+        self._stdin.close()
+        said = await self._stdout.read()
+        await self._process.wait()
+        found: dict[str, Any] = json.loads(said)
+        return found
+
+
+@contextlib.asynccontextmanager
+async def _simulator(folder: Path, seed: int, port: int, clock: Clock) -> AsyncIterator[_Simulator]:
+    argument = {
+        "seed": seed,
+        "port": port,
+        "truth": str(folder / "truth.jsonl"),
+        "start_ms": clock.origin_ms,
+        "origin_s": clock.origin_s,
+        "speed": clock.speed,
+    }
+    with (folder / "simulator.log").open("wb") as errors:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "lamplighter.demo_city",
+            json.dumps(argument),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=errors,
+            start_new_session=True,  # Ctrl-C is for the demo, which then ends the city in order
         )
-        console.print(f"console   [bold]http://127.0.0.1:{shown_port}/[/]   API  http://127.0.0.1:{shown_port}/docs")
-        console.print(f"the city's clock runs {SPEED:g} times as fast; Ctrl-C stops and prints the summary\n")
-        await demo_report.show_progress(console, house, stop, run_for_s)
-        sent = await _stop_simulator(simulator)
-        await _drain(house, sent)
-        report = demo_report.summarise(house, folder / "truth.jsonl", sent, ready_s, simulator.pid, broker.pid)
-    demo_report.print_summary(console, report)
-    Path("demo-summary.json").write_text(json.dumps(report, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    console.print("\nthe same as JSON: demo-summary.json")
-    return 0 if report["passed"] else 1
+    try:
+        yield _Simulator(process)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            await process.wait()

@@ -187,7 +187,9 @@ class Watch:
                     await asyncio.to_thread(self.journal.sync)
             except (JournalError, OSError) as trouble:
                 if self.pulse.journal_trouble != str(trouble):
-                    log.warning("journal refuses: nothing is acknowledged until it takes records again", why=str(trouble))
+                    log.warning(
+                        "journal refuses: nothing is acknowledged until it takes records again", why=str(trouble)
+                    )
                 self.pulse.journal_trouble = str(trouble)
                 await asyncio.sleep(JOURNAL_RETRY_S)
             else:
