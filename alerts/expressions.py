@@ -1,7 +1,8 @@
 """Expressions over a kind's names, such as ``expected_on and power_w < 0.3 * rated_power_w``, compiled to columns.
 
 The grammar is a small part of Python's: and, or, not; < <= > >= == !=, chained too; + - * /; abs, min, max; numbers,
-names, and quoted labels of coded fields. It is read through ``ast`` from a list of accepted forms; nothing is run.
+names, quoted labels of coded fields; and default(a, b), which is b where a is unknown. It is read through ``ast`` from
+a list of accepted forms; nothing is run.
 
 Truth has three values (Kleene's): what needs a number that is absent or suspect is unknown, and unknown is neither
 true nor false. A truth is therefore a pair of columns: surely true, surely false.
@@ -30,7 +31,7 @@ LENGTH_MAX = 1000
 DEPTH_MAX = 40
 NODES_MAX = 400
 FORM = (
-    "expected an expression of names, numbers, + - * /, < <= > >= == !=, and, or, not, abs(), min(), max(), "
+    "expected an expression of names, numbers, + - * /, < <= > >= == !=, and, or, not, abs, min, max, default, "
     "such as 'power_w > 0.3 * rated_power_w and not expected_on'"
 )
 
@@ -203,10 +204,11 @@ class _Compiler:
     def call(self, tree: ast.Call) -> Number:
         name = tree.func.id if isinstance(tree.func, ast.Name) else ""
         if name not in _FUNCTIONS or tree.keywords:
-            raise self.refuse(tree, "the functions are abs(a), min(a, b, …) and max(a, b, …)")
+            raise self.refuse(tree, "the functions are abs(a), min(a, b, …), max(a, b, …) and default(a, b)")
         fewest, most, function = _FUNCTIONS[name]
         if not fewest <= len(tree.args) <= most:
-            raise self.refuse(tree, f"{name}() takes {'one number' if most == 1 else 'two numbers or more'}")
+            takes = "one number" if most == 1 else "two numbers" if most == 2 else "two numbers or more"
+            raise self.refuse(tree, f"{name}() takes {takes}")
         return _applied(function, [self.number(part) for part in tree.args])
 
     def look_up(self, tree: ast.Name) -> Field | None:
@@ -298,6 +300,12 @@ def _applied(function: Callable[..., Floats], parts: list[Number]) -> Number:
     return number
 
 
+def _default(value: Floats, otherwise: Floats) -> Floats:
+    """The value, or another one where it is absent or suspect."""
+    answer: Floats = np.where(np.isnan(value), otherwise, value)
+    return answer
+
+
 def _divide(left: Floats, right: Floats) -> Floats:
     """Division whose result is unknown where the divisor is nothing."""
     answer: Floats = np.where(right == 0, np.nan, left / right)
@@ -322,4 +330,5 @@ _FUNCTIONS: dict[str, tuple[int, int, Callable[..., Floats]]] = {
     "abs": (1, 1, np.abs),
     "min": (2, 99, np.minimum),
     "max": (2, 99, np.maximum),
+    "default": (2, 2, _default),
 }

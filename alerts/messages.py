@@ -69,7 +69,7 @@ def subject(registry: Registry, entity: str, kind: str) -> Subject:
     return Subject(name, label, _place(words), *places, *middle)
 
 
-def compose(  # noqa: PLR0917 - what an alert is made of
+def compose(
     rule: Rule,
     registry: Registry,
     entity: str,
@@ -97,7 +97,7 @@ def compose(  # noqa: PLR0917 - what an alert is made of
     )
 
 
-def transition(  # noqa: PLR0917 - what an alert is made of
+def transition(
     rule: Rule,
     registry: Registry,
     sky: Sky,
