@@ -67,7 +67,7 @@ RULE_KINDS: dict[str, RuleKind] = {
             ("keep", "an offline rule clears after so many 'reports'; leave 'keep' out"),
         ),
     ),
-    "lighting_rate": RuleKind("alerts.lighting_rate", "LightingRateJudge"),
+    "lighting_rate": RuleKind("alerts.lighting_rate", "LightingRateJudge", knows_kind=True),
     "seepage": RuleKind(
         "alerts.seepage",
         "SeepageJudge",

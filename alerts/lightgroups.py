@@ -1,0 +1,81 @@
+"""Which lamps are counted together: roads, cabinets, and cells of the grid large enough to say anything."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from devices.geometry import GRID_M
+from devices.registry import Registry
+
+_CELL = re.compile(r"^E(-?\d+)N(-?\d+)$")
+_LEVELS = 4  # cells of 100 m grow to 200, 400 and 800 m; beyond that it is a district, not a place to send a crew to
+MAIN_RANKS = ("expressway", "main")
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Groups of lamps of one scope.
+
+    Attributes:
+        scope: ``road``, ``cabinet`` or ``grid``.
+        names: of the groups; a merged grid cell bears the name of its most populous cell.
+        member: (m,) group of each lamp, -1 where it is in none.
+        size_m: (groups,) edge of grid cells in metres, 0 for other scopes.
+        rank: rank of each road, empty for other scopes.
+        left_out: lamps that are in no group.
+    """
+
+    scope: str
+    names: list[str]
+    member: npt.NDArray[np.int64]
+    size_m: npt.NDArray[np.float64]
+    rank: list[str]
+    left_out: int
+
+
+def by_place(registry: Registry, lamps: npt.NDArray[np.intp], scope: str, least: int) -> Groups:
+    """Group lamps by road or cabinet; groups of fewer than ``least`` lamps are left out."""
+    group = registry.group(scope)
+    code = group.code[lamps].astype(np.int64)
+    count = np.bincount(code[code >= 0], minlength=len(group.names))
+    kept = np.flatnonzero(count >= least)
+    number = np.full(len(group.names) + 1, -1, dtype=np.int64)  # the last place answers for code -1
+    number[kept] = np.arange(len(kept))
+    member = number[code]
+    names = [group.names[k] for k in kept]
+    ranks = {road.name: road.rank for road in registry.roads}
+    rank = [ranks.get(name, "") if scope == "road" else "" for name in names]
+    return Groups(scope, names, member, np.zeros(len(names)), rank, int((member < 0).sum()))
+
+
+def by_grid(registry: Registry, lamps: npt.NDArray[np.intp], least: int) -> Groups:
+    """Group lamps by grid cell; lamps of cells with fewer than ``least`` are merged with those of neighbouring cells.
+
+    Cells merge by fours into 200 m, then 400 m, then 800 m, until there are enough lamps to judge; what is too thin
+    even then is left to road and cabinet.
+    """
+    cells = [registry.assets[row].grid for row in lamps]
+    found = [_CELL.match(cell) for cell in cells]
+    place = np.array([[int(m[1]), int(m[2])] if m else [0, 0] for m in found], dtype=np.int64).reshape(-1, 2)
+    free = np.array([m is not None for m in found], dtype=bool)
+    member = np.full(len(lamps), -1, dtype=np.int64)
+    names: list[str] = []
+    sizes: list[float] = []
+    for level in range(_LEVELS):
+        rows = np.flatnonzero(free)
+        if not len(rows):
+            break
+        _, block, count = np.unique(place[rows] >> level, axis=0, return_inverse=True, return_counts=True)
+        block = block.ravel()
+        for number in np.flatnonzero(count >= least):
+            inside = rows[block == number]
+            labels, held = np.unique([cells[k] for k in inside], return_counts=True)
+            member[inside] = len(names)
+            names.append(str(labels[held.argmax()]))
+            sizes.append(GRID_M * 2**level)
+            free[inside] = False
+    return Groups("grid", names, member, np.array(sizes), [""] * len(names), int((member < 0).sum()))
