@@ -9,13 +9,14 @@ from dashboards.words import Words
 
 LATE_MS = 10_000  # the goal while catching up after an outage; live it is 2 s
 FOLDER = "Lamplighter"
-BOARDS = "/etc/lamplighter/boards"  # where docker-compose.yml puts the boards inside Grafana's container
+BOARDS = "/etc/lamplighter/grafana/boards"  # where docker-compose.yml puts the boards inside Grafana's container
 
 
 def datasource() -> Json:
-    """Return the InfluxQL data source of InfluxDB 2.x; the address and the token come from Grafana's environment.
+    """Return the InfluxQL data source; address, user and password come from Grafana's environment.
 
-    InfluxQL on 2.x finds its bucket through a DBRP mapping; 2.7 makes one by itself for the name of every bucket.
+    A user and a password are what InfluxDB 1.x, 2.x (its 1.x-compatible authorisations, see deploy/influx-init.sh) and
+    3.x (any name, a token as the password) all take, so one form of data source serves all three.
     """
     return {
         "apiVersion": 1,
@@ -26,6 +27,7 @@ def datasource() -> Json:
                 "type": DATASOURCE["type"],
                 "access": "proxy",
                 "url": "${LAMPLIGHTER_INFLUX_URL}",
+                "user": "${LAMPLIGHTER_INFLUX_READ_USER}",
                 "isDefault": True,
                 "editable": False,
                 "jsonData": {
@@ -33,9 +35,8 @@ def datasource() -> Json:
                     "httpMode": "POST",
                     "timeInterval": "15s",  # the shortest report period of the shipped kinds
                     "maxSeries": 1000,
-                    "httpHeaderName1": "Authorization",
                 },
-                "secureJsonData": {"httpHeaderValue1": "Token ${LAMPLIGHTER_INFLUX_READ_TOKEN}"},
+                "secureJsonData": {"password": "${LAMPLIGHTER_INFLUX_READ_PASSWORD}"},
             }
         ],
     }
