@@ -16,7 +16,9 @@ from pathlib import Path
 import paho.mqtt.client as paho
 import pytest
 
+from devices.registry import Asset
 from devices.topics import up
+from storage.operations import Operations
 from tests.real.influxdb_server import InfluxDatabase
 from tests.real.processes import free_port
 from tests.real.servers import Mosquitto
@@ -85,7 +87,8 @@ class Service:
             )
 
     def kill(self, number: signal.Signals) -> None:
-        assert self.process is not None and self.process.poll() is None, (self.folder / "log").read_text()[-3000:]
+        assert self.process is not None
+        assert self.process.poll() is None, (self.folder / "log").read_text()[-3000:]
         self.process.send_signal(number)
         self.process.wait(30)
 
@@ -110,8 +113,11 @@ class Service:
 
 
 def _house(folder: Path, broker: Mosquitto, influx: InfluxDatabase) -> Service:
-    rows = "\n".join(f"lamp-{n:04d},streetlight,lamp,120.1,30.2,120" for n in range(DEVICES))
-    (folder / "lamps.csv").write_text("id,kind,role,lon,lat,rated_power_w\n" + rows + "\n")
+    (folder / "data").mkdir()
+    operations = Operations(f"sqlite:///{folder}/data/operations.db")
+    lamps = [Asset(f"lamp-{n:04d}", "streetlight", "lamp", lon=120.1, lat=30.2) for n in range(DEVICES)]
+    operations.import_assets(lamps)
+    operations.close()
     port = free_port()
     settings = {
         "city": {"id": "kills"},
@@ -121,11 +127,6 @@ def _house(folder: Path, broker: Mosquitto, influx: InfluxDatabase) -> Service:
         "api": {"port": port},
     }
     (folder / "lamplighter.yaml").write_text(json.dumps(settings))  # JSON is YAML too
-    subprocess.run(
-        [*LAMPLIGHTER, "devices", "import", str(folder / "lamps.csv"), "-c", str(folder / "lamplighter.yaml")],
-        check=True,
-        capture_output=True,
-    )
     return Service(folder, port)
 
 
