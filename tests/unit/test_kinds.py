@@ -32,7 +32,7 @@ def test_the_four_shipped_kinds_load_in_order(catalog: Catalog) -> None:
 def test_every_field_has_both_names_and_a_range(catalog: Catalog) -> None:
     for kind in catalog:
         for field in (*kind.fields, *kind.facts):
-            assert field.en and field.zh and field.low < field.high, f"{kind.name}.{field.name}"
+            assert all((field.en, field.zh, field.low < field.high)), f"{kind.name}.{field.name}"
 
 
 def test_a_fifth_kind_is_one_more_file(tmp_path: Path) -> None:

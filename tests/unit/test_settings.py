@@ -20,13 +20,15 @@ def _write(folder: Path, text: str) -> Path:
 def test_without_a_file_the_defaults_hold() -> None:
     settings = load_settings(None)
     assert settings.store.kind == "sqlite"
-    assert settings.rules.name == "rules.yaml" and settings.rules.exists()
+    assert settings.rules.name == "rules.yaml"
+    assert settings.rules.exists()
 
 
 def test_relative_paths_are_taken_from_the_files_folder(tmp_path: Path) -> None:
     settings = load_settings(_write(tmp_path, "data: here\nbroker: {tls: {ca_file: ca.pem}}\n"))
     assert settings.data == tmp_path / "here"
-    assert settings.broker.tls is not None and settings.broker.tls.ca_file == tmp_path / "ca.pem"
+    assert settings.broker.tls is not None
+    assert settings.broker.tls.ca_file == tmp_path / "ca.pem"
     assert settings.operations_url() == f"sqlite:///{tmp_path}/here/operations.db"
 
 

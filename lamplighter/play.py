@@ -1,0 +1,127 @@
+"""Plays a simulated city, or recorded data, to the broker of the settings; shows progress and says what was sent."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from simulators.scripts import first_light
+
+from devices.importing import write_geojson
+from devices.kinds import load_catalog
+from lamplighter.clock import fast_clock, real_clock
+from lamplighter.settings import Settings
+from lamplighter.wiring import broker_options
+from simulators.city import build_city
+from simulators.mapping import load_mapping
+from simulators.publish import Broker, Counts
+from simulators.recording import read_recording
+from simulators.replay import Played, replay
+from simulators.run import Summary, run
+from simulators.world import World
+from storage.operations import Operations
+
+
+def run_simulation(
+    settings: Settings,
+    seed: int,
+    speed: float,
+    run_for_s: float | None,
+    truth: Path | None,
+    registry_out: Path | None,
+    *,
+    faults: bool,
+) -> int:
+    """Play a city until stopped; 0 when the broker has acknowledged everything."""
+    console = Console(highlight=False)
+    city = build_city(seed, name=settings.city.id)
+    if registry_out is not None:
+        write_geojson(registry_out, city.assets, city.roads, city.permits)
+        console.print(f"{registry_out}: {len(city.assets)} devices; take them in with 'lamplighter devices import'")
+        return 0
+    clock = fast_clock(real_clock().now_ms(), speed) if speed != 1 else real_clock()
+    start_ms = clock.now_ms()
+    script = first_light(city, start_ms) if faults else []
+    world = World(city, load_catalog(*settings.kinds), settings.city.timezone, seed, start_ms, script)
+    until_ms = None if run_for_s is None else start_ms + int(run_for_s * 1000 * speed)
+    summary = asyncio.run(_simulate(console, settings, world, clock.now_ms, until_ms, truth))
+    console.print(f"sent {_by_kind(summary.readings)}; {len(script)} faults in the script, {summary.unsent} unsent")
+    return 0 if summary.unsent == 0 else 1
+
+
+async def _simulate(
+    console: Console,
+    settings: Settings,
+    world: World,
+    now_ms: Callable[[], int],
+    until_ms: int | None,
+    truth: Path | None,
+) -> Summary:
+    def progress(counts: Counts) -> None:
+        trouble = f"; {counts.trouble}" if counts.trouble else ""
+        console.print(f"{sum(counts.readings.values()):,} readings acknowledged{trouble}", end="\r")
+
+    return await run(
+        world,
+        _broker(settings),
+        now_ms,
+        stop=_stop_on_signals(),
+        until_ms=until_ms,
+        truth=truth,
+        progress=progress,
+    )
+
+
+def run_replay(settings: Settings, file: Path, mapping: Path, speed: float, *, adopt: bool) -> int:
+    """Play a recording; 0 when the broker has acknowledged everything."""
+    console = Console(highlight=False)
+    sources = load_mapping(mapping, load_catalog(*settings.kinds))
+    recording = read_recording(file, sources)
+    console.print(f"{file}: {recording.rows:,} rows, {len(recording.readings):,} readings to play")
+    for reason, count in recording.passed_over.items():
+        console.print(f"  passed over, {reason}: {count:,}")
+    if recording.first_trouble:
+        console.print(f"  the first unreadable row: {recording.first_trouble}")
+    if adopt:
+        settings.data.mkdir(parents=True, exist_ok=True)
+        operations = Operations(settings.operations_url())
+        summary = operations.import_assets(recording.assets, (), recording.permits)
+        operations.close()
+        console.print(f"registry: {summary.added} added, {summary.changed} changed, {summary.unchanged} as before")
+        return 0
+    bars = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*bars, console=console) as shown:
+        task = shown.add_task("acknowledged", total=len(recording.readings))
+
+        def progress(counts: Counts) -> None:
+            shown.update(task, completed=sum(counts.readings.values()))
+
+        async def play() -> Played:
+            stop = _stop_on_signals()
+            broker = _broker(settings)
+            return await replay(recording.readings, settings.city.id, broker, speed=speed, stop=stop, progress=progress)
+
+        played = asyncio.run(play())
+    console.print(f"sent {_by_kind(played.readings)}; {played.unsent} not acknowledged")
+    return 0 if played.unsent == 0 else 1
+
+
+def _stop_on_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+def _broker(settings: Settings) -> Broker:
+    broker = settings.broker
+    tls = broker_options(settings).tls
+    return Broker(broker.host, broker.port, broker.username, broker.password, tls and tls.context())
+
+
+def _by_kind(readings: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} of {kind}" for kind, count in sorted(readings.items())) or "nothing"
