@@ -31,6 +31,7 @@ from ingest.options import BrokerOptions, BrokerTroubleError, dismissed, refused
 BUFFER_BYTES = 256 * 1024
 WATCH_OF_KEEP_ALIVE = 0.2  # how often the line is looked at, in keep-alives
 SILENT_OF_KEEP_ALIVE = 1.25  # silence that ends it; with the look above at most 1.5 keep-alives
+GOODBYE_S = 2.0  # for the broker to read what we sent last
 
 _PUBACK = 0x4002  # fixed head of a PUBACK without reason: success (MQTT 5, 3.4.2.1)
 _new = tuple.__new__
@@ -116,7 +117,7 @@ class Connection(asyncio.BufferedProtocol):
             self._watch.cancel()
         working = self.subscribed.done()
         if not self.welcomed.done():
-            words = "the broker closed the connection before it answered; it may not speak MQTT 5 on this port"
+            words = "the broker closed the connection before it answered; this port may want TLS or not speak MQTT 5"
         else:
             words = "the connection was lost"
         words = f"{words}: {trouble}" if trouble else words
@@ -131,10 +132,14 @@ class Connection(asyncio.BufferedProtocol):
         packets[:, 1] = packet_ids
         self._send(packets.tobytes())
 
+    def leave(self) -> None:
+        """Say goodbye and wait a little for the broker to hang up: then it has read every acknowledgement."""
+        self._send(DisconnectPacket().write())
+        self._loop.call_later(GOODBYE_S, self.close)
+
     def close(self) -> None:
-        """Say goodbye; the broker keeps our queue."""
+        """Hang up; the broker keeps our queue."""
         if self._transport is not None and not self._transport.is_closing():
-            self._send(DisconnectPacket().write())
             self._transport.close()
 
     def room(self) -> None:

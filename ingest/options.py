@@ -23,11 +23,22 @@ class TlsOptions:
     key_file: Path | None = None
 
     def context(self) -> ssl.SSLContext:
-        """Return a client context: TLS 1.2 or newer, name and chain checked. OSError for unreadable files."""
-        context = ssl.create_default_context(cafile=str(self.ca_file) if self.ca_file else None)
+        """Return a client context: TLS 1.2 or newer, name and chain checked.
+
+        Raises:
+            BrokerTroubleError: naming the file that is missing or no certificate.
+        """
+        try:
+            context = ssl.create_default_context(cafile=str(self.ca_file) if self.ca_file else None)
+        except OSError as trouble:
+            raise BrokerTroubleError(f"certificate authority {self.ca_file}: {trouble}") from trouble
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if self.cert_file:
-            context.load_cert_chain(str(self.cert_file), str(self.key_file) if self.key_file else None)
+            try:
+                context.load_cert_chain(str(self.cert_file), str(self.key_file) if self.key_file else None)
+            except OSError as trouble:
+                words = f"certificate {self.cert_file} with key {self.key_file or 'in the same file'}: {trouble}"
+                raise BrokerTroubleError(words) from trouble
         return context
 
 
@@ -80,12 +91,12 @@ def refused(options: BrokerOptions, answer: ConnAckPacket) -> str:
     """Return the words for a CONNACK that says no."""
     who = f"user '{options.username}'" if options.username else "a client without user name"
     known = {
-        ConnAckReasonCode.BAD_USER_NAME_OR_PASSWORD: f"wrong user name or password for {who}",
-        ConnAckReasonCode.NOT_AUTHORIZED: f"{who} is not let in: wrong password, or the broker asks for one",
-        ConnAckReasonCode.CLIENT_ID_NOT_VALID: f"client id '{options.client_id}' is not accepted",
-        ConnAckReasonCode.UNSUPPORTED_PROTOCOL_VERSION: "it does not speak MQTT 5",
+        "BAD_USER_NAME_OR_PASSWORD": f"wrong user name or password for {who}",
+        "NOT_AUTHORIZED": f"{who} is not let in: wrong password, or the broker asks for one",
+        "CLIENT_ID_NOT_VALID": f"client id '{options.client_id}' is not accepted",
+        "UNSUPPORTED_PROTOCOL_VERSION": "it does not speak MQTT 5",
     }
-    words = known.get(answer.reason_code, _plain(answer.reason_code))
+    words = known.get(answer.reason_code.name, _plain(answer.reason_code))
     return f"the broker refuses the connection: {words}{_detail(answer.reason_str)}"
 
 
@@ -102,7 +113,7 @@ def dismissed(options: BrokerOptions, packet: DisconnectPacket) -> BrokerTrouble
 
 
 def _plain(code: ConnAckReasonCode | DisconnectReasonCode) -> str:
-    return f"{code.name.lower().replace('_', ' ')} (0x{code:02X})"
+    return f"{code.name.lower().replace('_', ' ')} (0x{int(code):02X})"
 
 
 def _detail(text: str | None) -> str:

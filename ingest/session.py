@@ -104,7 +104,7 @@ class Session:
         """End the session's run; the broker keeps our queue for ``session_expiry_s``."""
         self._closing.set()
         if self._connection is not None:
-            self._connection.close()
+            self._connection.leave()
 
     async def _once(self) -> BrokerTroubleError:
         """Hold one connection from beginning to end; return why it ended."""
