@@ -34,7 +34,7 @@ def import_all(
     """Add and change assets by id, roads by name and permits by number; what is not named stays as it is.
 
     Raises:
-        ConfigError: an id that was given to one kind comes with another, or stands twice.
+        ConfigError: an id that was given to one kind comes with another, or stands twice; a permit's truck is unknown.
     """
     summary = _assets(connection, list(assets))
     _fix_centre(connection)
@@ -138,6 +138,13 @@ def _load_roads(connection: Connection) -> list[Road]:
 
 
 def _permits(connection: Connection, permits: Sequence[Permit]) -> None:
+    trucks = sorted({permit.truck for permit in permits})
+    known: set[str] = set()
+    for part in chunks(trucks):
+        known.update(connection.execute(select(tables.assets.c.id).where(tables.assets.c.id.in_(part))).scalars())
+    strangers = [permit for permit in permits if permit.truck not in known]
+    if strangers:
+        raise ConfigError([f"permit '{p.id}' is for the truck '{p.truck}', which has no asset" for p in strangers])
     for part in chunks([permit.id for permit in permits]):
         connection.execute(delete(tables.permits).where(tables.permits.c.id.in_(part)))
     rows = [

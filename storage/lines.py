@@ -10,6 +10,7 @@ import math
 import operator
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -32,6 +33,7 @@ _TIME = "time_ms"  # no field's name (devices.kinds.RESERVED)
 _encode = msgspec.json.Encoder().encode
 
 
+@lru_cache(maxsize=8192)  # road and district names come again with every device
 def escape(text: str) -> str:
     """Return text as a measurement, tag key, tag value or field key; the only way for text onto the wire."""
     if not text.isascii():
