@@ -56,7 +56,8 @@ def _place(scope: str, name: str, registry: Registry) -> str:
     if row is None:
         return name
     asset = registry.assets[row]
-    return " · ".join(part for part in (asset.road or asset.street or asset.district, asset.name or asset.id) if part)
+    label, road = asset.name or asset.id, asset.road or asset.street
+    return label if not road or road in label else f"{road} · {label}"
 
 
 def tell(hub: Hub, rows: Sequence[AlertRow], registry: Registry) -> None:

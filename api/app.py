@@ -43,10 +43,11 @@ def console_folder() -> Path | None:
 def create_app(house: House) -> FastAPI:
     """Return the application. Close ``house.hub`` before stopping the server: it waits for open streams to end."""
     view = View(house)
+    heart = Heartbeat(house, view)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        beating = asyncio.create_task(Heartbeat(house, view).run(), name="heartbeat")
+        beating = asyncio.create_task(heart.run(), name="heartbeat")
         yield
         beating.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -67,13 +68,13 @@ def create_app(house: House) -> FastAPI:
     app.add_middleware(Guard, token=house.token, hosts=tuple(house.hosts))  # outermost: also dresses errors
     for routes in (assets.routes(house, view), alerts.routes(house), books.routes(house), health.routes(house, view)):
         app.include_router(routes)
-    _live(app, house, view)
+    _live(app, house, view, heart)
     _session(app, house)
     _pages(app)
     return app
 
 
-def _live(app: FastAPI, house: House, view: View) -> None:
+def _live(app: FastAPI, house: House, view: View, heart: Heartbeat) -> None:
     @app.get("/api/live", tags=["live"], summary="Live stream (server-sent events)", response_class=StreamingResponse)
     async def live() -> StreamingResponse:
         """Follow the house: ``hello`` at once, then ``alert``, ``states``, ``moved``, ``registry`` and ``beat``.
@@ -86,6 +87,7 @@ def _live(app: FastAPI, house: House, view: View) -> None:
             one = house.hub.subscribe()
         except TooManyClientsError as trouble:
             raise Problem(503, f"{trouble}; close one or come again.", {"Retry-After": "10"}) from trouble
+        heart.begin()
         about = {"now_ms": house.now_ms(), "speed": house.speed, "version": house.version, "revision": view.revision()}
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         body = stream(house.hub, one, frame("hello", about, 0))

@@ -86,7 +86,9 @@ def _fleet(house: House, view: View) -> list[Figure]:
 
 
 def _alerts(house: House) -> list[Figure]:
-    opened = {(rule,): float(len(found)) for rule, found in house.engine.open_alerts().items()}
+    opened: dict[tuple[str, ...], float] = {
+        (rule,): float(len(found)) for rule, found in house.engine.open_alerts().items()
+    }
     return [
         Figure("alerts_open", "Alerts that have not cleared.", opened, labels=("rule",)),
         Figure("alerts_pending", "Conditions that hold, not yet for long enough.", {(): len(house.engine.pending())}),

@@ -4,19 +4,38 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import structlog
 
 from api.books import ledger_form
 from api.house import House
 from api.view import View
+from devices.transition import SEVERITIES
 
 BEAT_S = 1.0
 MOVED_DEG = 1e-6  # 0.1 m: less is noise of the position
 
 log = structlog.get_logger("api")
+
+
+Floats = npt.NDArray[np.float64]
+
+
+class _Told(NamedTuple):
+    revision: str
+    states: npt.NDArray[np.int8]
+    lon: Floats
+    lat: Floats
+
+
+def _apart(new: Floats, old: Floats) -> npt.NDArray[np.bool_]:
+    """Say where a coordinate has moved by more than noise, or become known."""
+    with np.errstate(invalid="ignore"):
+        far: npt.NDArray[np.bool_] = (np.abs(new - old) > MOVED_DEG) | (np.isnan(old) & ~np.isnan(new))
+    return far
 
 
 class Heartbeat:
@@ -25,30 +44,33 @@ class Heartbeat:
     def __init__(self, house: House, view: View) -> None:
         self.house = house
         self.view = view
-        self._revision = ""
-        self._states = np.zeros(0, dtype=np.int8)
-        self._lon = np.zeros(0)
-        self._lat = np.zeros(0)
+        self._told: _Told | None = None
+
+    def begin(self) -> None:
+        """Remember how things stand, before the first client reads the map: what changes from here on is told."""
+        if self._told is None:
+            self._told = self._look()
+
+    def _look(self) -> _Told:
+        return _Told(self.view.revision(), self.view.states(), *self.view.positions())
 
     def beat(self, ledger: dict[str, Any]) -> None:
         """Publish what changed since the last beat; on the event loop."""
-        revision = self.view.revision()
-        states, (lon, lat) = self.view.states(), self.view.positions()
-        if revision != self._revision:
-            if self._revision:
-                self.house.hub.publish("registry", {"revision": revision})
-        else:
-            changed = np.flatnonzero(states != self._states)
+        old, new = self._told, self._look()
+        hub = self.house.hub
+        if old is not None and old.revision != new.revision:
+            hub.publish("registry", {"revision": new.revision})
+        elif old is not None:
+            changed = np.flatnonzero(new.states != old.states)
             if len(changed):
-                told = {"rows": changed.tolist(), "states": states[changed].tolist()}
-                self.house.hub.publish("states", {"revision": revision, **told})
-            with np.errstate(invalid="ignore"):
-                moved = np.flatnonzero((np.abs(lon - self._lon) > MOVED_DEG) | (np.abs(lat - self._lat) > MOVED_DEG))
+                told = {"rows": changed.tolist(), "states": new.states[changed].tolist()}
+                hub.publish("states", {"revision": new.revision, **told})
+            moved = np.flatnonzero(_apart(new.lon, old.lon) | _apart(new.lat, old.lat))
             if len(moved):
-                told = {"lon": np.round(lon[moved], 7).tolist(), "lat": np.round(lat[moved], 7).tolist()}
-                self.house.hub.publish("moved", {"revision": revision, "rows": moved.tolist(), **told})
-        self._revision, self._states, self._lon, self._lat = revision, states, lon, lat
-        self.house.hub.publish("beat", self.pulse(ledger))
+                told = {"lon": np.round(new.lon[moved], 7).tolist(), "lat": np.round(new.lat[moved], 7).tolist()}
+                hub.publish("moved", {"revision": new.revision, "rows": moved.tolist(), **told})
+        self._told = new
+        hub.publish("beat", self.pulse(ledger))
 
     def pulse(self, ledger: dict[str, Any]) -> dict[str, Any]:
         """Return clock, ledger and the numbers of open alerts by severity."""
@@ -61,7 +83,7 @@ class Heartbeat:
             "now_ms": self.house.now_ms(),
             "speed": self.house.speed,
             "ledger": ledger,
-            "open": dict(counts),
+            "open": {name: counts[name] for name in SEVERITIES},
             "pending": len(engine.pending()),
         }
 

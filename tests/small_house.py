@@ -5,12 +5,10 @@ Tests hand it MQTT payloads with the time at which they arrive; from there every
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from alerts.engine import Engine
 from alerts.rules import parse_rules
@@ -68,11 +66,21 @@ def small_assets() -> list[Asset]:
     """Return six lamps, their cabinet, two covers, a pump station and a truck."""
     lamps = [
         Asset(
-            f"lamp-{n:04d}", "streetlight", "lamp", f"人民路 {n} 号灯", 121.460 + n * 0.001, 31.0201, "东区", "城中街道",
-            "人民路", "cabinet-001", "1", n, facts={"rated_power_w": 100.0},
+            f"lamp-{n:04d}",
+            "streetlight",
+            "lamp",
+            f"人民路 {n} 号灯",
+            121.460 + n * 0.001,
+            31.0201,
+            "东区",
+            road="人民路",
+            cabinet="cabinet-001",
+            circuit="1",
+            pole_index=n,
+            facts={"rated_power_w": 100.0},
         )
         for n in range(1, 7)
-    ]  # fmt: skip
+    ]
     return [
         *lamps,
         Asset("cabinet-001", "streetlight", "cabinet", "人民路箱变", 121.4630, 31.0203, "东区", road="人民路"),
@@ -112,7 +120,7 @@ class SmallHouse:
         self.token = token
         self.hosts = hosts
         self.clock_ms = now_ms
-        self.parts = [Part("broker", True, "connected"), Part("disk", True, "12 GB free")]
+        self.parts = [Part("broker", well=True, says="connected"), Part("disk", well=True, says="12 GB free")]
         self.rates: list[LightingRate] = []
         self.hub = Hub()
         self.catalog = load_catalog()
@@ -141,7 +149,9 @@ class SmallHouse:
     def figures(self) -> Sequence[Figure]:
         return [Figure("journal_bytes", "Bytes of journal on disk.", {(): self.journal.end - self.journal.start})]
 
-    def hear(self, device: str, *, at_ms: int | None = None, topic: str | None = None, **fields: Any) -> list[AlertRow]:
+    def hear(
+        self, device: str, *, at_ms: int | None = None, topic: str | None = None, **fields: float
+    ) -> list[AlertRow]:
         """Take one reading of a device the whole way but for shipping; the clock moves on to ``at_ms``."""
         self.clock_ms = self.clock_ms if at_ms is None else at_ms
         asset = self.registry.assets[self.registry.row[device]] if device in self.registry.row else None
@@ -166,10 +176,3 @@ class SmallHouse:
         self.timeseries.close()
         self.journal.close()
         self.operations.close()
-
-
-async def soon(true: Any, within_s: float = 5.0) -> None:
-    """Wait until ``true()`` holds; fail after ``within_s``."""
-    async with asyncio.timeout(within_s):
-        while not true():
-            await asyncio.sleep(0.01)

@@ -145,7 +145,7 @@ export interface Beat {
   now_ms: number
   speed: number
   ledger: Ledger
-  open: Partial<Record<Severity, number>>
+  open: Record<Severity, number>
   pending: number
 }
 

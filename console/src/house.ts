@@ -2,7 +2,7 @@
 import { computed, reactive, ref, shallowRef } from 'vue'
 
 import * as api from './api'
-import { settle } from './words'
+import { learn, settle } from './words'
 
 export const SEVERITIES = ['critical', 'major', 'minor', 'info'] as const
 export const STATE_NAMES = { '-1': 'silent', 0: 'fine', 1: 'info', 2: 'minor', 3: 'major', 4: 'critical' } as const
@@ -104,6 +104,7 @@ export async function begin(): Promise<void> {
     const [about, lines] = await Promise.all([api.getCity(), api.getRoads()])
     city.value = about
     roads.value = lines
+    learn(lines.features.map((road) => road.properties.name))
     settle(about.language, about.timezone)
     setClock(about.now_ms, about.speed)
     trouble.value = ''

@@ -76,9 +76,9 @@ export function layers(): LayerSpecification[] {
       },
     },
     {
-      id: 'road-names', type: 'symbol', source: 'roads', minzoom: 12.5,
+      id: 'road-names', type: 'symbol', source: 'roads', minzoom: 12,
       layout: {
-        'symbol-placement': 'line', 'text-field': ['get', 'name'], 'text-size': 12, 'text-letter-spacing': 0.06,
+        'symbol-placement': 'line', 'text-field': ['get', 'zh'], 'text-size': 12, 'text-letter-spacing': 0.06,
         'text-font': ['sans-serif'], 'symbol-spacing': 420, 'text-offset': [0, 1.1],
       },
       paint: { 'text-color': '#8196ae', 'text-halo-color': GROUND, 'text-halo-width': 1.4 },
@@ -124,7 +124,7 @@ export function icon(name: Shape): { width: number; height: number; data: Uint8C
 /** Pixels from a point to the edge of a regular shape about the middle, negative inside. */
 function distance(name: Shape, x: number, y: number): number {
   const sides = { square: 4, triangle: 3, diamond: 4, hexagon: 6, dot: 24, ring: 24 }[name]
-  const turn = { square: Math.PI / 4, triangle: Math.PI / 2, diamond: 0, hexagon: Math.PI / 2, dot: 0, ring: 0 }[name]
+  const turn = { square: Math.PI / 4, triangle: -Math.PI / 2, diamond: 0, hexagon: Math.PI / 2, dot: 0, ring: 0 }[name]
   const inner = { square: 12, triangle: 8, diamond: 11, hexagon: 13, dot: 12, ring: 12 }[name]
   const down = name === 'triangle' ? y - 3 : y
   let far = -Infinity

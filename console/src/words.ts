@@ -7,7 +7,7 @@ const words = {
   zh: {
     brand: '点灯人', clock: '城市时间', speed: '倍速', find: '查找设施编号或名称', none_found: '没有匹配的设施',
     critical: '紧急', major: '重要', minor: '一般', info: '提示', fine: '正常', silent: '无信号',
-    active: '未确认', acknowledged: '已确认', cleared: '已解除', pending: '待定', alerts: '告警',
+    active: '未确认', acknowledged: '已确认', cleared: '已解除', pending: '待定条件', alerts: '告警',
     quiet: '一切正常', quiet_note: '没有未确认的告警。', none: '没有记录', none_note: '这里还没有告警。',
     ack: '确认', who: '确认人', note: '备注(可不填)', confirm: '确认接手', cancel: '取消', since: '始于', cleared_at: '解除于', by: '由',
     ack_at: '确认于', reason_recovered: '已恢复', reason_data_lost: '数据中断', reason_rule_changed: '规则变更',
@@ -18,7 +18,7 @@ const words = {
     no_assets: '台账中还没有设施', no_assets_note: '用 lamplighter devices import 导入设施后,地图会显示它们。', empty_value: '—',
     yes: '是', no: '否', map: '城市设施地图', whole: '全城', district: '区', street: '街道', road: '道路', cabinet: '箱/站', circuit: '回路',
     grid: '网格', owner: '权属', keeper: '养护', position: '坐标', token: '访问令牌', token_note: '本系统要求访问令牌。', enter: '进入',
-    more: '条更早的告警未显示', waiting_alerts: '个条件待定', trouble: '出错', all: '全部', kind_all: '全部设施', on_map: '在地图上查看',
+    more: '条更早的告警未显示', trouble: '出错', all: '全部', kind_all: '全部设施', on_map: '在地图上查看',
     open_alerts: '未解除告警', loading: '正在读取城市数据…', retry: '重试',
   },
   en: {
@@ -35,7 +35,7 @@ const words = {
     no_assets: 'The registry is empty', no_assets_note: 'Import assets with lamplighter devices import and they appear here.', empty_value: '—',
     yes: 'yes', no: 'no', map: 'Map of the city’s assets', whole: 'Whole city', district: 'District', street: 'Street', road: 'Road', cabinet: 'Cabinet', circuit: 'Circuit',
     grid: 'Grid cell', owner: 'Owner', keeper: 'Keeper', position: 'Position', token: 'Token', token_note: 'This house asks for a token.', enter: 'Enter',
-    more: 'older alerts not shown', waiting_alerts: 'conditions pending', trouble: 'Trouble', all: 'All', kind_all: 'All kinds', on_map: 'Show on map',
+    more: 'older alerts not shown', trouble: 'Trouble', all: 'All', kind_all: 'All kinds', on_map: 'Show on map',
     open_alerts: 'Open alerts', loading: 'Reading the city…', retry: 'Try again',
   },
 } as const
@@ -69,6 +69,26 @@ export const say = (word: Word): string => words[language.value][word]
 export const named = (thing: { name_en: string; name_zh: string }): string =>
   language.value === 'zh' ? thing.name_zh : thing.name_en
 const locale = () => (language.value === 'zh' ? 'zh-CN' : 'en-GB')
+
+const PAIR = /^([^A-Za-z]*[\u3400-\u9fff][^A-Za-z]*?) +([A-Za-z][^\u3400-\u9fff]*)$/
+const pairs = ref<string[]>([])
+
+/** The half of a name written in both languages ("滨河路 Binhe Road") that is in the chosen one; else the whole. */
+export function half(name: string, of: Language = language.value): string {
+  const found = PAIR.exec(name)
+  return (of === 'zh' ? found?.[1] : found?.[2]) ?? name
+}
+
+/** Text with every road, and `more` names, that is written in both languages shown in the chosen one. */
+export function local(text: string, ...more: string[]): string {
+  const told = [...pairs.value, ...more].reduce((out, name) => (name ? out.replaceAll(name, half(name)) : out), text)
+  return told === text ? half(text) : told
+}
+
+/** Learn which roads have such names; the longest first, so that none is taken for the beginning of another. */
+export function learn(roads: string[]): void {
+  pairs.value = roads.filter((name) => PAIR.test(name)).sort((a, b) => b.length - a.length)
+}
 
 export const count = (value: number): string => new Intl.NumberFormat(locale()).format(value)
 

@@ -239,7 +239,7 @@ async def test_a_beat_tells_only_what_changed_since_the_last(house: SmallHouse) 
     row = house.registry.row
     assert (told["states"]["rows"], told["states"]["states"]) == ([row["cover-0001"]], [4])
     assert (told["moved"]["rows"], told["moved"]["lon"]) == ([row["truck-001"]], [121.48])
-    assert told["beat"]["open"] == {"critical": 1}
+    assert told["beat"]["open"] == {"critical": 1, "major": 0, "minor": 0, "info": 0}
     assert told["beat"]["ledger"]["balanced"]
     heart.beat(ledger)
     assert [event for event, _ in drain(one)] == ["beat"]
