@@ -6,6 +6,7 @@ Whole-fleet panels group by district and never by device: fifty thousand series 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from grafanalib.core import Panel, Template
@@ -109,7 +110,7 @@ class KindBoard:
             shelf.row(f"{self.words.of(self.kind)} · {role}")
             here = [f"{ident('role')} = {literal(role)}", *self._here()]
             for fields in groups:
-                shelf.put(self._mean(fields, here, step_of(report_s)), 8, 7)
+                shelf.put(self._over_fleet(fields, role, here, step_of(report_s)), 8, 7)
 
     def device(self, shelf: Shelf) -> None:
         """Place one chosen device: measured values, states, and its track where it moves."""
@@ -125,7 +126,9 @@ class KindBoard:
             if fields[0].type in ("bool", "code"):
                 continue
             columns = [f"mean({ident(f.name)}) AS {ident(words.of(f))}" for f in fields]
-            shelf.put(self._lines(fields, over_time(self.kind.name, columns, here), step=step), 8, 7)
+            limits = [limit for f in fields for limit in self.limits.get(f.name, []) if limit.role in (None, *f.roles)]
+            query = over_time(self.kind.name, columns, here)
+            shelf.put(self._lines(fields, query, limits, step=step), 8, 7)
         flags = [f for f in self.kind.fields if f.type == "bool"]
         if flags:
             columns = [f"last({ident(f.name)}) AS {ident(words.of(f))}" for f in flags]
@@ -154,15 +157,25 @@ class KindBoard:
             groups.setdefault((form, declared.unit, declared.name if alone else ""), []).append(declared)
         return list(groups.values())
 
-    def _mean(self, fields: Sequence[Field], here: Sequence[str], step: str) -> Panel:
+    def _over_fleet(self, fields: Sequence[Field], role: str, here: Sequence[str], step: str) -> Panel:
+        """Return a panel of the chosen places: means, or the extremes by district where a rule has a limit."""
+        first, words = fields[0], self.words
+        limits = [limit for limit in self.limits.get(first.name, []) if limit.role in (None, role)]
+        if limits:
+            ends = [("max", "highest", any(math.isinf(limit.high) for limit in limits))]
+            ends += [("min", "lowest", any(math.isinf(limit.low) for limit in limits) or not ends[0][2])]
+            columns = [f"{how}({ident(first.name)}) AS {ident(words(key))}" for how, key, wanted in ends if wanted]
+            query = over_time(self.kind.name, columns, here, ["district"])
+            return self._lines(fields, query, limits, alias="$tag_district $col", step=step)
         if len(fields) == 1:
-            query = over_time(self.kind.name, [f"mean({ident(fields[0].name)})"], here, ["district"])
-            return self._lines(fields, query, alias="$tag_district", step=step)
-        columns = [f"mean({ident(f.name)}) AS {ident(self.words.of(f))}" for f in fields]
-        return self._lines(fields, over_time(self.kind.name, columns, here), step=step)
+            query = over_time(self.kind.name, [f"mean({ident(first.name)})"], here, ["district"])
+            return self._lines(fields, query, (), alias="$tag_district", step=step)
+        columns = [f"mean({ident(f.name)}) AS {ident(words.of(f))}" for f in fields]
+        return self._lines(fields, over_time(self.kind.name, columns, here), (), step=step)
 
-    def _lines(self, fields: Sequence[Field], query: str, *, step: str, alias: str = "$col") -> Panel:
-        limits = [limit for f in fields for limit in self.limits.get(f.name, [])]
+    def _lines(
+        self, fields: Sequence[Field], query: str, limits: Sequence[Limit], *, step: str, alias: str = "$col"
+    ) -> Panel:
         share = fields[0].type == "bool"
         names = self.words.join([self.words.of(f) for f in fields[:3]]) + (" …" if len(fields) > 3 else "")
         return lines(
@@ -174,5 +187,5 @@ class KindBoard:
             limits=steps_of(limits) if limits else (),
             low=0 if share else None,
             high=1 if share else None,
-            text=self.words.join([f"{limit.rule}: {limit.value:g}" for limit in limits]),
+            text=self.words.join([str(limit) for limit in limits]),
         )

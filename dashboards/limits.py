@@ -1,15 +1,26 @@
-"""Limits that the rules hold against a field, read from the rules, so that a board draws what an alert is raised by."""
+"""Limits that the rules hold against a field, read from the rules, so that a board draws what an alert is raised by.
+
+Only what raises an alert by itself is drawn: one comparison of one field with plain numbers, or several of them joined
+by "or". ``speed_kmh > 5`` beside "and" a raised bed is no speed limit.
+"""
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable, Mapping
-from typing import Protocol
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from devices.kinds import Kind
 
-_COMPARISON = re.compile(r"\b([a-z][a-z0-9_]*)\s*(>=|<=|>|<)\s*(-?\d+(?:\.\d+)?)(?![\w.]|\s*[*/+-])")
-COLORS = {"critical": "red", "major": "orange", "minor": "yellow", "info": "blue"}
+COLORS = {"critical": "red", "major": "orange", "minor": "yellow", "info": "blue"}  # worst first
+FINE = "green"
+_NUMBER = r"(-?\d+(?:\.\d+)?)"
+_BELOW_ABOVE = re.compile(rf"([a-z][a-z0-9_]*)\s*(<=?|>=?)\s*{_NUMBER}")
+_BETWEEN = re.compile(rf"{_NUMBER}\s*<=?\s*([a-z][a-z0-9_]*)\s*<=?\s*{_NUMBER}")
+
+Steps = list[tuple[float | None, str]]
 
 
 class RuleLike(Protocol):
@@ -17,7 +28,7 @@ class RuleLike(Protocol):
 
     @property
     def id(self) -> str:
-        """Return the rule id."""
+        """Return the rule's id."""
 
     @property
     def kind(self) -> str:
@@ -28,54 +39,76 @@ class RuleLike(Protocol):
         """Return the catalog kind that it judges."""
 
     @property
+    def role(self) -> str | None:
+        """Return the role that it judges, None for all."""
+
+    @property
     def severity(self) -> str:
         """Return the severity of its alerts."""
 
     @property
-    def params(self) -> Mapping[str, object]:
+    def params(self) -> Any:  # noqa: ANN401 - each kind of rule has its own
         """Return the keys of the rule's own kind."""
 
 
-Steps = list[tuple[float | None, str]]
-
-
+@dataclass(frozen=True, slots=True)
 class Limit:
-    """One constant that a field is compared with: alerts of ``severity`` lie ``above`` (or below) ``value``."""
+    """Values of one field between ``low`` and ``high`` raise an alert of ``severity`` by ``rule``.
 
-    __slots__ = ("above", "rule", "severity", "value")
+    Attributes:
+        low, high: bounds; minus and plus infinity where open.
+        role: role that the rule judges, None for all.
+    """
 
-    def __init__(self, rule: str, severity: str, value: float, *, above: bool) -> None:
-        self.rule = rule
-        self.severity = severity
-        self.value = value
-        self.above = above
+    rule: str
+    severity: str
+    low: float
+    high: float
+    role: str | None
+
+    def __str__(self) -> str:
+        if math.isinf(self.low):
+            return f"{self.rule}: < {self.high:g}"
+        return f"{self.rule}: > {self.low:g}" if math.isinf(self.high) else f"{self.rule}: {self.low:g} … {self.high:g}"
 
 
 def limits_of(rules: Iterable[RuleLike], kind: Kind) -> dict[str, list[Limit]]:
-    """Return the constant limits of a kind's measured fields, by field name, in the order of the rules.
+    """Return the limits of a kind's measured fields by field name, in the order of the rules.
 
-    Only expression rules count, and only comparisons of a field with a plain number; states (bool and code) have
-    no axis to draw a limit on.
+    States (bool and code) have no axis to draw a limit on.
     """
     scales = {f.name for f in kind.fields if f.type not in ("bool", "code")}
     found: dict[str, list[Limit]] = {}
     for rule in rules:
         if rule.kind != "expression" or rule.device != kind.name:
             continue
-        for name, sign, number in _COMPARISON.findall(str(rule.params.get("on", ""))):
-            if name in scales:
-                limit = Limit(rule.id, rule.severity, float(number), above=sign.startswith(">"))
-                found.setdefault(name, []).append(limit)
+        text = str(getattr(getattr(rule.params, "on", None), "text", ""))
+        terms = [_term(part.strip()) for part in text.split(" or ")]
+        for term in terms:
+            if term is not None and term[0] in scales:
+                name, low, high = term
+                found.setdefault(name, []).append(Limit(rule.id, rule.severity, low, high, rule.role))
     return found
 
 
+def _term(text: str) -> tuple[str, float, float] | None:
+    """Return field, low and high of one comparison, None where the text is anything else."""
+    if found := _BELOW_ABOVE.fullmatch(text):
+        bound = float(found[3])
+        return (found[1], bound, math.inf) if found[2].startswith(">") else (found[1], -math.inf, bound)
+    if found := _BETWEEN.fullmatch(text):
+        return found[2], float(found[1]), float(found[3])
+    return None
+
+
 def steps_of(limits: Iterable[Limit]) -> Steps:
-    """Return threshold steps, rising, with the colour of the severity beyond each limit and green between."""
-    ordered = sorted(limits, key=lambda limit: limit.value)
-    below = [limit for limit in ordered if not limit.above]
-    steps: Steps = [(None, COLORS[below[0].severity] if below else "green")]
-    for place, limit in enumerate(below):
-        higher = below[place + 1 : place + 2]
-        steps.append((limit.value, COLORS[higher[0].severity] if higher else "green"))
-    steps += [(limit.value, COLORS[limit.severity]) for limit in ordered if limit.above]
+    """Return threshold steps, rising: between two bounds the colour of the worst severity that holds there."""
+    held = list(limits)
+    bounds = sorted({edge for limit in held for edge in (limit.low, limit.high) if math.isfinite(edge)})
+    steps: Steps = []
+    for low, high in zip([-math.inf, *bounds], [*bounds, math.inf], strict=True):
+        here = {limit.severity for limit in held if limit.low <= low and high <= limit.high}
+        color = next((color for severity, color in COLORS.items() if severity in here), FINE)
+        if not steps or steps[-1][1] != color:
+            steps.append((low if math.isfinite(low) else None, color))
     return steps

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from alerts.rules import RuleSet, load_rules, parse_rules
 from dashboards.build import build_all, house_board, kind_board
 from dashboards.influxql import lint
 from dashboards.native import DATASOURCE, PANEL_TYPES
@@ -179,34 +179,65 @@ def test_a_fifth_kind_has_a_board_without_a_line_of_code() -> None:
     assert '"frozen"' in queries
 
 
-@dataclass
-class RuleOnAField:
-    id: str
-    device: str
-    severity: str
-    params: dict[str, object] = field(default_factory=dict)
-    kind: str = "expression"
+LIMITS = """
+rules:
+  - {id: tilted, device: manhole, on: tilt_deg > 30 or cover_open, severity: critical, MESSAGE}
+  - {id: leaning, device: manhole, on: 10 < tilt_deg <= 30, severity: minor, MESSAGE}
+  - {id: flat, device: manhole, on: battery_percent < 20, severity: minor, MESSAGE}
+  - {id: air, device: manhole, on: o2_percent < 19.5 or o2_percent > 23.5, severity: major, MESSAGE}
+  - {id: full, device: manhole, on: water_level_m > depth_m - 0.5, severity: major, MESSAGE}
+  - {id: both, device: manhole, on: vibration_g > 2 and tilt_deg > 1, severity: major, MESSAGE}
+  - {id: pole, device: streetlight, role: lamp, on: leakage_ma >= 30, severity: critical, MESSAGE}
+  - {id: feeder, device: streetlight, role: cabinet, on: leakage_ma >= 300, severity: major, MESSAGE}
+""".replace("MESSAGE", "title: {en: a, zh: a}, message: {en: a, zh: a}, source: test")
 
 
-def test_a_constant_limit_of_a_rule_is_drawn_on_its_field(catalog: Catalog) -> None:
-    rules = [
-        RuleOnAField("tilted", "manhole", "major", {"on": "tilt_deg > 30"}),
-        RuleOnAField("flat", "manhole", "minor", {"on": "battery_percent < 20"}),
-        RuleOnAField("other", "pump", "minor", {"on": "level_m > 3"}),
-        RuleOnAField("own", "manhole", "minor", {"on": "water_level_m > depth_m * 0.8"}),
-        RuleOnAField("open", "manhole", "critical", {"on": "cover_open > 0"}),
-    ]
+def drawn(board: Json, heading: str = "") -> dict[str, list[tuple[float | None, str]]]:
+    """Return the limits drawn on curves, by title, of all rows or of the one whose heading holds ``heading``."""
+    found, here = {}, not heading
+    for panel in board["panels"]:
+        if panel["type"] == "row":
+            here = heading in panel["title"]
+        if here and panel["type"] == "timeseries":
+            defaults = panel["fieldConfig"]["defaults"]
+            if defaults["custom"]["thresholdsStyle"]["mode"] == "dashed":
+                found[panel["title"]] = [(step.get("value"), step["color"]) for step in defaults["thresholds"]["steps"]]
+    return found
+
+
+@pytest.fixture(scope="module")
+def rules(catalog: Catalog) -> RuleSet:
+    return parse_rules(parse_yaml(LIMITS), catalog)
+
+
+def test_what_raises_an_alert_by_itself_is_drawn_on_its_field(catalog: Catalog, rules: RuleSet) -> None:
+    assert drawn(kind_board(catalog["manhole"], Words("en"), rules)) == {
+        "Tilt against the installed position": [(None, "green"), (10.0, "yellow"), (30.0, "red")],
+        "Battery": [(None, "yellow"), (20.0, "green")],
+        "Oxygen": [(None, "orange"), (19.5, "green"), (23.5, "orange")],
+    }
+
+
+def test_a_role_sees_the_limits_of_its_own_rules(catalog: Catalog, rules: RuleSet) -> None:
+    board = kind_board(catalog["streetlight"], Words("en"), rules)
+    assert drawn(board, "lamp") == {"Residual current": [(None, "green"), (30.0, "red")]}
+    assert drawn(board, "cabinet") == {"Residual current": [(None, "green"), (300.0, "orange")]}
+    assert drawn(board, "One device") == {}, "whether the device is a lamp or a cabinet is not known beforehand"
+
+
+def test_a_limited_field_shows_the_extreme_that_a_mean_would_hide(catalog: Catalog, rules: RuleSet) -> None:
     board = kind_board(catalog["manhole"], Words("en"), rules)
-    drawn = {
-        panel["title"]: panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
-        for panel in panels_of(board)
-        if panel["type"] == "timeseries"
-        and panel["fieldConfig"]["defaults"]["custom"]["thresholdsStyle"]["mode"] == "dashed"
-    }
-    assert drawn == {
-        "Tilt against the installed position": [{"value": None, "color": "green"}, {"value": 30.0, "color": "orange"}],
-        "Battery": [{"value": None, "color": "yellow"}, {"value": 20.0, "color": "green"}],
-    }
+    fleet = [t["query"] for p in board["panels"] for t in p.get("targets", []) if '"district" fill' in t["query"]]
+    assert any('max("tilt_deg")' in query and 'min("tilt_deg")' not in query for query in fleet)
+    assert any('min("battery_percent")' in query and "max(" not in query for query in fleet)
+    assert any('max("o2_percent")' in query and 'min("o2_percent")' in query for query in fleet)
+
+
+def test_the_shipped_rules_draw_their_limits(catalog: Catalog) -> None:
+    shipped = load_rules(ROOT / "config" / "rules.yaml", catalog)
+    found = {kind.name: drawn(kind_board(kind, Words("en"), shipped)) for kind in catalog}
+    assert "Hydrogen sulphide" in found["manhole"]
+    assert "Speed" in found["truck"]
 
 
 def test_build_writes_boards_and_provisioning_that_read_back(catalog: Catalog, tmp_path: Path) -> None:
