@@ -133,13 +133,18 @@ def rules_check(
 def dashboards_build(
     out: Annotated[Path, typer.Option(help="Folder for the JSON files.")] = Path("dashboards-out"),
     language: Annotated[str, typer.Option(help="zh or en.")] = "zh",
+    tiles: Annotated[str, typer.Option(help="Address of map tiles with {x}, {y}, {z}; none is a plain ground.")] = "",
     config: Config = None,
 ) -> None:
-    """Write the Grafana boards as JSON."""
+    """Write the Grafana boards with the rules' limits on them, and what Grafana is provisioned with."""
+    from alerts.rules import load_rules
     from dashboards.build import build_all
     from devices.kinds import load_catalog
 
-    for path in build_all(load_catalog(*_settings(config).kinds), out, language):
+    settings = _settings(config)
+    catalog = load_catalog(*settings.kinds)
+    rules = load_rules(settings.rules, catalog)
+    for path in build_all(catalog, out, language, rules=rules, tiles=tiles, timezone=settings.city.timezone):
         typer.echo(path)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from storage.operations import AlertRow
 from storage.timeseries import OwnPoint, StoreAway
 
 if TYPE_CHECKING:
@@ -16,16 +17,21 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("own series")
 
+OPEN_MAX = 500  # alerts on Grafana's map; more belong on the console's
+CLEARED_MAX = 100  # written again every time, for a process that ended between a clear and its point
 PERIOD_S = 15.0  # host seconds between points; dashboards ask by the minute
 
 
 async def write_own_series(house: House) -> None:
     """Write the own series for ever; what an absent database misses is let go: the journal holds the readings."""
     period_s = min(PERIOD_S, max(1.0, house.clock.host_s(60_000)))
+    shown: list[OwnPoint] = []
     while True:
         points = own_points(house)
+        over = ended(shown, points, house.now_ms())
         try:
-            await asyncio.to_thread(house.timeseries.write_own, points)
+            await asyncio.to_thread(house.timeseries.write_own, [*points, *over])
+            shown = points
         except StoreAway as away:
             log.debug("own series not written", why=str(away))
         await asyncio.sleep(period_s)
@@ -70,14 +76,32 @@ def _lighting(house: House, now_ms: int) -> list[OwnPoint]:
 
 
 def _alerts(house: House, now_ms: int) -> list[OwnPoint]:
-    points = []
-    for row in house.operations.alerts(state="open", limit=500):
-        fields = {"active": 1.0}
-        if not math.isnan(row.lat):
-            fields |= {"lat": row.lat, "lon": row.lon}
-        tags = {"rule": row.rule, "severity": row.severity, "kind": row.kind, "district": row.district}
-        points.append(OwnPoint("alert", {**tags, "entity": row.entity}, fields, now_ms))
-    return points
+    """Return open alerts as of now, and the latest cleared ones at the moment they cleared (a restart repeats them)."""
+    points = [_alert(row, 1.0, now_ms) for row in house.operations.alerts(state="open", limit=OPEN_MAX)]
+    cleared = house.operations.alerts(state="cleared", limit=CLEARED_MAX)
+    return points + [_alert(row, 0.0, row.cleared_ms) for row in cleared if row.cleared_ms is not None]
+
+
+def _alert(row: AlertRow, active: float, at_ms: int) -> OwnPoint:
+    fields = {"active": active}
+    if not math.isnan(row.lat):
+        fields |= {"lat": row.lat, "lon": row.lon}
+    tags = {"rule": row.rule, "severity": row.severity, "kind": row.kind, "district": row.district}
+    return OwnPoint("alert", {**tags, "entity": row.entity}, fields, at_ms)
+
+
+def ended(before: list[OwnPoint], now: list[OwnPoint], now_ms: int) -> list[OwnPoint]:
+    """Return a last point, not active, for every alert that was shown as open before and is not open any more.
+
+    Without it a board that asks for the newest point would show an old alert for ever.
+    """
+    still = {tuple(point.tags.items()) for point in now if _is_open(point)}
+    over = [point for point in before if _is_open(point) and tuple(point.tags.items()) not in still]
+    return [OwnPoint(point.measurement, point.tags, {**point.fields, "active": 0.0}, now_ms) for point in over]
+
+
+def _is_open(point: OwnPoint) -> bool:
+    return point.measurement == "alert" and point.fields["active"] == 1.0
 
 
 def _pulse(house: House, now_ms: int) -> OwnPoint:
