@@ -9,7 +9,6 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from simulators.scripts import first_light
 
 from devices.importing import write_geojson
 from devices.kinds import load_catalog
@@ -37,6 +36,8 @@ def run_simulation(
     faults: bool,
 ) -> int:
     """Play a city until stopped; 0 when the broker has acknowledged everything."""
+    from simulators.scripts import first_light
+
     console = Console(highlight=False)
     city = build_city(seed, name=settings.city.id)
     if registry_out is not None:
@@ -119,8 +120,9 @@ def _stop_on_signals() -> asyncio.Event:
 
 def _broker(settings: Settings) -> Broker:
     broker = settings.broker
-    tls = broker_options(settings).tls
-    return Broker(broker.host, broker.port, broker.username, broker.password, tls and tls.context())
+    options = broker_options(settings)
+    tls = options.tls.context() if options.tls else None
+    return Broker(broker.host, broker.port, broker.username, broker.password, tls)
 
 
 def _by_kind(readings: Mapping[str, int]) -> str:

@@ -1,0 +1,119 @@
+"""``lamplighter run`` as a process of its own, for tests that need the whole house."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from devices.registry import Asset, Permit
+from storage.operations import Operations
+from tests.real.influxdb_server import InfluxDatabase
+from tests.real.processes import free_port
+from tests.real.servers import Mosquitto
+
+LAMPLIGHTER = [sys.executable, "-m", "lamplighter"]
+
+
+class Service:
+    """One house in ``folder``: a registry, settings for the given broker and database, and the process.
+
+    Attributes:
+        port: of API and console.
+        config: the settings file.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        city: str,
+        broker: Mosquitto,
+        influx: InfluxDatabase,
+        assets: Sequence[Asset] = (),
+        permits: Sequence[Permit] = (),
+    ) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.config = folder / "lamplighter.yaml"
+        self._process: subprocess.Popen[bytes] | None = None
+        (folder / "data").mkdir()
+        operations = Operations(self.operations_url)
+        operations.import_assets(assets, (), permits)
+        operations.close()
+        settings: dict[str, Any] = {
+            "city": {"id": city},
+            "data": "data",
+            "broker": {"port": broker.port},
+            "store": {"kind": "influxdb", "url": influx.url, "token": influx.token, "bucket": influx.bucket},
+            "api": {"port": self.port},
+        }
+        self.config.write_text(json.dumps(settings))  # JSON is YAML too
+
+    @property
+    def operations_url(self) -> str:
+        return f"sqlite:///{self.folder}/data/operations.db"
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text(errors="replace")
+
+    def start(self) -> None:
+        with (self.folder / "log").open("ab") as out:
+            self._process = subprocess.Popen([*LAMPLIGHTER, "run", "-c", str(self.config)], stdout=out, stderr=out)
+
+    def kill(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        assert self._process.poll() is None, self.log[-3000:]
+        self._process.send_signal(number)
+        self._process.wait(30)
+
+    def close(self) -> None:
+        """End the process, however the test went."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait(30)
+
+    def command(self, *words: str, timeout_s: float = 120) -> str:
+        """Run another command of Lamplighter on this house; return what it printed."""
+        command = [*LAMPLIGHTER, *words, "-c", str(self.config)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def get(self, path: str) -> bytes:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+            found: bytes = answer.read()
+            return found
+
+    def connected(self, within_s: float = 30) -> None:
+        """Wait until it has its session; what is published before a first subscription belongs to nobody."""
+        until = time.monotonic() + within_s
+        while time.monotonic() < until:
+            try:
+                if b"lamplighter_broker_connected 1.0" in self.get("/metrics"):
+                    return
+            except OSError:
+                pass
+            time.sleep(0.1)
+        raise AssertionError(self.log[-3000:])
+
+    def settled(self, kind: str, readings: int, within_s: float) -> Mapping[str, Any]:
+        """Wait until so many readings are received and none is pending; return the kind's line of the ledger."""
+        until = time.monotonic() + within_s
+        line: Mapping[str, Any] = {}
+        while time.monotonic() < until:
+            time.sleep(0.25)
+            try:
+                kinds = json.loads(self.get("/api/ledger"))["kinds"]
+            except OSError:
+                continue
+            line = next((found for found in kinds if found["kind"] == kind), {})
+            if line and line["received"] - line["duplicate"] >= readings and line["pending"] == 0:
+                return line
+        raise AssertionError(f"not settled: {line}; {self.log[-2000:]}")
