@@ -17,7 +17,7 @@ from pathlib import Path
 from devices.kinds import Catalog
 from storage.records import Reader, Record, Totals, add, describe, encode, make_header
 from storage.recovery import Aside, Segment, recover
-from storage.segments import Damage, frame, frames, header_frames, segment_path, sync_folder
+from storage.segments import Damage, NewerFormatError, frame, frames, header_frames, segment_path, sync_folder
 
 __all__ = ["Journal", "JournalError", "JournalFullError", "Record"]
 
@@ -75,6 +75,9 @@ class Journal:
         self._guard = _lock_folder(folder)
         try:
             self._open(floor)
+        except NewerFormatError as trouble:
+            self.close()
+            raise JournalError(str(trouble)) from trouble
         except BaseException:
             self.close()
             raise

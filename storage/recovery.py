@@ -106,14 +106,16 @@ def recover(folder: Path, catalog: Catalog, aside: Aside) -> Recovered:
         size = path.stat().st_size
         found.end = max(found.end, base_of(path) + size)
         try:
-            header, first = read_header(path)
+            head = read_header(path)
         except DamagedHeaderError as trouble:
             if size:
                 aside.move(path, str(trouble))
             else:
                 path.unlink()  # the process ended between making the file and writing its head
             continue
-        found.segments.append(Segment(path, base_of(path), first, base_of(path) + size, header))
+        if not head.whole:
+            aside.report(f"segment {path.name}: one of the two copies of its header is damaged; the other was read")
+        found.segments.append(Segment(path, base_of(path), head.first, base_of(path) + size, head.header))
     for earlier, later in zip(found.segments, found.segments[1:], strict=False):
         if earlier.physical_end() < later.header.after:
             aside.report(f"positions {earlier.physical_end()} to {later.header.after} are missing")

@@ -72,27 +72,44 @@ class DamagedHeaderError(ValueError):
     """The head of a segment cannot be read, so neither can its records."""
 
 
-def read_header(path: Path) -> tuple[Header, int]:
-    """Return a segment's header and the position of its first record. Raises DamagedHeaderError."""
+class NewerFormatError(RuntimeError):
+    """A segment was written by a newer Lamplighter, whose records this one cannot read."""
+
+
+class Head(NamedTuple):
+    """A segment's header, the position of its first record, and whether both copies of the header are whole."""
+
+    header: Header
+    first: int
+    whole: bool
+
+
+def read_header(path: Path) -> Head:
+    """Return a segment's header from whichever copy is whole. Raises DamagedHeaderError, NewerFormatError."""
     base, size = base_of(path), path.stat().st_size
     with path.open("rb") as file:
         found = _frame_at(file, base, HEADER_MAGIC, size)
-        if found is not None:
-            first = 2 * found.end - base
-        else:
-            second = _next_frame(file, base, base, base + min(size, HEADERS_MAX), HEADER_MAGIC)
-            file.seek(second - base)
-            found = _frame_at(file, second, HEADER_MAGIC, base + size - second)
-            first = found.end if found else base
+        second = found.end if found else _next_frame(file, base, base, base + min(size, HEADERS_MAX), HEADER_MAGIC)
+        file.seek(second - base)
+        copy = _frame_at(file, second, HEADER_MAGIC, base + size - second)
+    whole = found is not None and copy is not None
+    first = copy.end if copy else 2 * second - base
+    found = found or copy
     if found is None:
         raise DamagedHeaderError("neither copy of its header is whole")
+    if first > base + size:
+        raise DamagedHeaderError("its header was never finished")
     try:
         header = msgspec.msgpack.decode(found.body, type=Header)
     except msgspec.MsgspecError as trouble:
-        raise DamagedHeaderError(f"the header cannot be read: {trouble}") from trouble
-    if header.format != FORMAT or header.base != base:
-        raise DamagedHeaderError(f"format {header.format} at {header.base}; this version reads format {FORMAT}")
-    return header, first
+        raise DamagedHeaderError(f"its header cannot be read: {trouble}") from trouble
+    if header.format > FORMAT:
+        raise NewerFormatError(
+            f"{path.name} has format {header.format}, this Lamplighter reads formats up to {FORMAT}: start the newer one"
+        )
+    if header.base != base:
+        raise DamagedHeaderError(f"it belongs at position {header.base}, its name says {base}")
+    return Head(header, first, whole)
 
 
 def frames(path: Path, start: int, limit: int) -> Iterator[Frame | Damage]:
