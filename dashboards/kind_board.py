@@ -52,7 +52,9 @@ class KindBoard:
         self.tiles = tiles
         self.limits: Mapping[str, list[Limit]] = limits_of(rules, kind)
         self.moves = {"lon_deg", "lat_deg"} <= set(kind.field_names())
-        self.places = ("district",) if self.moves else ("district", "road")
+        self.places = ["district"] if self.moves else ["district", "road"]
+        if len(kind.roles) > 1:
+            self.places.append("cabinet")  # what feeds or holds the devices of the other roles
 
     def variables(self) -> list[Template]:
         """Return the choices at the head of the board: places, then one device."""
@@ -60,7 +62,7 @@ class KindBoard:
         chosen = []
         for place in self.places:
             query = f"SHOW TAG VALUES FROM {kind} WITH KEY = {ident(place)}"
-            if place == "road":
+            if place != "district":
                 query += f" WHERE {matches('district', 'district')}"
             chosen.append(chosen_values(place, words(place), words("all"), query))
         devices = (
@@ -143,7 +145,11 @@ class KindBoard:
             shelf.put(states(words.of(code), query, mappings=value_mapping(meaning), step=step), 12, 4)
 
     def _here(self) -> list[str]:
-        return [matches(place, place) for place in self.places]
+        """Return the conditions of the chosen places; a chosen cabinet or station itself belongs to them."""
+        here = [matches(place, place) for place in self.places if place != "cabinet"]
+        if "cabinet" in self.places:
+            here.append(f"({matches('cabinet', 'cabinet')} OR {matches('device', 'cabinet')})")
+        return here
 
     def _groups(self, role: str | None) -> list[list[Field]]:
         """Return the fields of a role that share a panel: the same unit and form, and no limit of their own."""

@@ -15,7 +15,7 @@ WORDS = {
     "all": ("All", "全部"),
     "batch": ("Readings judged a step", "每步判定读数"),
     "boards": ("Lamplighter boards", "点灯人看板"),
-    "cabinet": ("Cabinet", "配电箱"),
+    "cabinet": ("Cabinet or station", "配电箱或泵站"),
     "coverage": ("Coverage", "覆盖率"),
     "device": ("Device", "设备"),
     "district": ("District", "区"),
