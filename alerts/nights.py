@@ -35,7 +35,7 @@ class NightParams:
         rain_mm, rain_days: a night is dry when neither its day nor so many days before had more rain than this.
         base_from, base_until: the baseline's dry nights lie so many days back.
         nights_min: fewer dry nights make no baseline.
-        coverage: share of the window's quarter hours that must be known.
+        coverage: share of the window's time for which the inflow must be known.
         grace_ms: how long a silent station or gauge is waited for after the window.
         hold_ms: silent for so long with an alert open: it ends with reason ``data_lost``.
         gauge: device id of the gauge to go by; empty for the station's own and its district's.
@@ -149,7 +149,7 @@ class Nights:
             known = seconds > 0
             cell = s["night"][station] % DAYS
             s["day"][station, cell] = s["night"][station]
-            s["covered"][station, cell] = known.mean()
+            s["covered"][station, cell] = min(seconds.sum() / (60.0 * QUARTER_MIN * len(seconds)), 1.0)
             s["ended_ms"][station, cell] = s["end_ms"][station]
             s["use"][station, cell] = UNUSED
             means = np.maximum(s["litres"][station][known] / seconds[known], 0.0)
