@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from devices.kinds import load_catalog
@@ -63,8 +63,9 @@ def write_house(folder: Path, city: str, registry: list[Path], store: str) -> It
     devices = credentials.issue(asset.id for part in parts for asset in part.assets)
 
     folder.mkdir(parents=True, exist_ok=True)
-    ingest = credentials.Credential(credentials.INGEST, credentials.secret())
-    credentials.write_private(path, _settings_text(city, store, ingest))
+    secrets = credentials.new_environment()
+    ingest = credentials.Credential(credentials.INGEST, secrets["LAMPLIGHTER_MQTT_PASSWORD"])
+    credentials.write_private(path, _settings_text(city, store, secrets))
     yield f"{path}: settings; open it, it is short"
     (folder / "rules.yaml").write_text(shipped("rules.yaml").read_text(encoding="utf-8"), encoding="utf-8")
     yield f"{folder / 'rules.yaml'}: the shipped rules, yours to change"
@@ -75,16 +76,20 @@ def write_house(folder: Path, city: str, registry: list[Path], store: str) -> It
     yield f"{broker}: password_file and acl_file for Mosquitto, {len(devices)} devices, each bound to its own topics"
     credentials.write_private(folder / "devices-credentials.csv", credentials.handout([command, *devices]))
     yield f"{folder / 'devices-credentials.csv'}: who gets which password; the only readable copy, keep it safe"
+    if store == "influxdb":
+        here = {"LAMPLIGHTER_HOUSE": str(folder.resolve())}
+        credentials.write_private(folder / ".env", credentials.environment_file({**here, **secrets}))
+        yield f"{folder / '.env'}: the same secrets for docker compose --env-file, see docs/operating.md"
     if registry:
         yield import_files(load_settings(path), registry)
     yield f"next: cd {folder} && lamplighter doctor"
 
 
-def _settings_text(city: str, store: str, ingest: credentials.Credential) -> str:
+def _settings_text(city: str, store: str, secrets: Mapping[str, str]) -> str:
     return SETTINGS.format(
         city=city,
-        user=ingest.user,
-        password=json.dumps(ingest.password),
-        store=STORES[store].format(token=credentials.secret()),
-        token=credentials.secret(),
+        user=credentials.INGEST,
+        password=json.dumps(secrets["LAMPLIGHTER_MQTT_PASSWORD"]),
+        store=STORES[store].format(token=json.dumps(secrets["LAMPLIGHTER_INFLUX_TOKEN"])),
+        token=json.dumps(secrets["LAMPLIGHTER_API_TOKEN"]),
     )

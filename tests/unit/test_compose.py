@@ -13,8 +13,9 @@ import pytest
 import yaml
 
 from dashboards.provisioning import BOARDS, datasource
-from lamplighter.credentials import ENVIRONMENT, INGEST, environment_file, new_environment
-from lamplighter.settings import Settings
+from lamplighter.credentials import ENVIRONMENT, INGEST, new_environment
+from lamplighter.init import write_house
+from lamplighter.settings import Settings, load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = ROOT / "docker-compose.yml"
@@ -87,10 +88,23 @@ def test_the_example_environment_holds_no_secret() -> None:
         assert re.search(rf"^{name}=$", example, re.MULTILINE), f"{name} must be empty in the example"
 
 
-def test_the_environment_file_of_init_starts_it() -> None:
-    text = environment_file({**new_environment(), "LAMPLIGHTER_HOUSE": "./house"})
-    environment = dict(line.split("=", 1) for line in text.splitlines() if not line.startswith("#"))
-    assert loaded(environment)["services"]
+def test_what_init_writes_starts_it_with_the_secrets_that_the_settings_hold(tmp_path: Path) -> None:
+    house = tmp_path / "house"
+    assert list(write_house(house, "linjiang", [], "influxdb"))
+    lines = (house / ".env").read_text(encoding="utf-8").splitlines()
+    environment = dict(line.split("=", 1) for line in lines if not line.startswith("#"))
+    services = loaded(environment)["services"]
+    settings = load_settings(house / "lamplighter.yaml")
+    given = services["lamplighter"]["environment"]
+    assert given["LAMPLIGHTER_BROKER__PASSWORD"] == settings.broker.password
+    assert given["LAMPLIGHTER_STORE__TOKEN"] == settings.store.token
+    assert given["LAMPLIGHTER_API__TOKEN"] == settings.api.token
+    for service in services.values():
+        for volume in service["volumes"]:
+            source = str(volume).split(":")[0]
+            assert not source.startswith("/") or Path(source).exists(), source
+    private = [house / ".env", house / "lamplighter.yaml", *(house / "mosquitto").iterdir()]
+    assert all(path.stat().st_mode & 0o077 == 0 for path in private)
 
 
 def test_no_secret_stands_in_the_file_itself() -> None:
