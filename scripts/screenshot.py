@@ -45,8 +45,9 @@ def main() -> int:
             page.get_by_role("searchbox").fill(wanted.asset)
             page.locator(".results button").first.click()
             page.wait_for_selector(f"[data-asset='{wanted.asset}'] .u-wrap")
-        page.wait_for_function("window.lamplighterMap.areTilesLoaded()")
-        page.wait_for_timeout(1500)  # the map eases to its place, markers fade in
+        while not page.evaluate("lamplighterMap.areTilesLoaded() && !lamplighterMap.isMoving()"):
+            page.wait_for_timeout(100)
+        page.wait_for_timeout(500)  # labels fade in
         wanted.out.parent.mkdir(parents=True, exist_ok=True)
         page.screenshot(path=wanted.out)
         browser.close()

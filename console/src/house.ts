@@ -65,16 +65,18 @@ export const roadStates = computed(() => {
 })
 
 // The city's clock runs on between beats, faster than ours in a demo.
-const clock = reactive({ at_ms: 0, here_ms: 0, speed: 1, tick: 0 })
-export const cityNow = computed(() => {
-  void clock.tick
-  return clock.at_ms ? clock.at_ms + (performance.now() - clock.here_ms) * clock.speed : 0
-})
-export const speed = computed(() => clock.speed)
-setInterval(() => clock.tick++, 250)
+const clock = { at_ms: 0, here_ms: 0 }
+export const speed = ref(1)
+export const cityNow = ref(0)
+const tick = () => {
+  if (clock.at_ms) cityNow.value = clock.at_ms + (performance.now() - clock.here_ms) * speed.value
+}
+setInterval(tick, 1000)
 
 function setClock(now_ms: number, rate: number): void {
-  Object.assign(clock, { at_ms: now_ms, here_ms: performance.now(), speed: rate })
+  Object.assign(clock, { at_ms: now_ms, here_ms: performance.now() })
+  speed.value = rate
+  tick()
 }
 
 function take(alert: api.Alert): void {
