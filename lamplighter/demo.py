@@ -33,6 +33,10 @@ DRAIN_S = 20.0  # patience at the end until everything sent is stored and everyb
 MARKER = "demo"  # a file of this name marks a folder that the demo may empty
 
 
+class DemoError(RuntimeError):
+    """The demo cannot go on; the message says where to look."""
+
+
 def run_demo(folder: Path, seed: int, port: int, run_for_s: float | None, broker: str) -> int:
     """Run the demo; 0 when the ledger balances and every fault that was due has been alerted.
 
@@ -46,9 +50,16 @@ def run_demo(folder: Path, seed: int, port: int, run_for_s: float | None, broker
     if broker not in {"auto", "mosquitto", "iotcore"}:
         raise ConfigError([f"--broker: expected auto, mosquitto or iotcore; found '{broker}'"])
     _empty(folder)
+    report: dict[str, Any] = {}
+    problem = ""
     with (folder / "log.jsonl").open("w", encoding="utf-8", buffering=1) as stream:
         configure_logging(stream)
-        report = asyncio.run(_demo(folder, seed, port, run_for_s, broker))
+        try:
+            report = asyncio.run(_demo(folder, seed, port, run_for_s, broker))
+        except* (DemoError, ConfigError) as group:
+            problem = "; ".join(str(trouble) for trouble in group.exceptions)
+    if problem:
+        raise ConfigError([problem])
     Path("demo-summary.json").write_text(json.dumps(report, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     console = Console(highlight=False)
     demo_report.print_summary(console, report)
@@ -76,7 +87,9 @@ async def _demo(folder: Path, seed: int, port: int, run_for_s: float | None, bro
                 _greet(console, house, broker.name, shown_port, ready_s)
                 began = time.monotonic()
                 simulator.go()
+                watching = asyncio.create_task(simulator.ended(stop))
                 await demo_report.show_progress(console, house, stop, run_for_s)
+                watching.cancel()
                 run_s = time.monotonic() - began
                 end_ms = house.now_ms()
                 resident_mb = demo_report.resident_mb(None, simulator.pid, broker.pid)
@@ -143,10 +156,11 @@ async def _drain(house: House, sent: dict[str, Any]) -> None:
 class _Simulator:
     """The simulated city's process."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
         if process.stdin is None or process.stdout is None:
             raise AssertionError("the simulator is started with pipes")
         self._process, self._stdin, self._stdout = process, process.stdin, process.stdout
+        self._log = log
         self.pid = process.pid
 
     def go(self) -> None:
@@ -157,9 +171,15 @@ class _Simulator:
         """End it; return what it says it has sent."""
         self._stdin.close()
         said = await self._stdout.read()
-        await self._process.wait()
+        if await self._process.wait():
+            raise DemoError(f"the simulated city has failed; its last words are in {self._log}")
         found: dict[str, Any] = json.loads(said)
         return found
+
+    async def ended(self, stop: asyncio.Event) -> None:
+        """Wait until the process ends, and stop the demo then: a city that fell silent is not worth watching."""
+        await self._process.wait()
+        stop.set()
 
 
 @contextlib.asynccontextmanager
@@ -184,7 +204,7 @@ async def _simulator(folder: Path, seed: int, port: int, clock: Clock) -> AsyncI
             start_new_session=True,  # Ctrl-C is for the demo, which then ends the city in order
         )
     try:
-        yield _Simulator(process)
+        yield _Simulator(process, folder / "simulator.log")
     finally:
         if process.returncode is None:
             process.terminate()

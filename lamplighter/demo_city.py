@@ -8,18 +8,18 @@ import json
 import sys
 from pathlib import Path
 
-from simulators.scripts import first_light, first_light_mishaps
-
+from alerts.rules import load_rules
 from devices.kinds import load_catalog
 from lamplighter.clock import fast_clock
+from lamplighter.settings import shipped
 from simulators.city import City, build_city
 from simulators.publish import Broker
 from simulators.run import run
-from simulators.world import Intervals, World
+from simulators.scripts import first_light, first_light_mishaps
+from simulators.world import DEMO, World
 
 TIMEZONE = "Asia/Shanghai"
 HISTORY_DAYS = 40.0  # the seepage baseline reaches 35 nights back
-INTERVALS = Intervals(lamp_s=300.0)  # a lamp's usual 15 minutes would be a twentieth of the demo's night
 
 
 def demo_city(seed: int) -> City:
@@ -29,16 +29,18 @@ def demo_city(seed: int) -> City:
 
 async def _play(argument: dict[str, float | int | str]) -> None:
     clock = fast_clock(int(argument["start_ms"]), float(argument["speed"]), float(argument["origin_s"]))
-    city = demo_city(int(argument["seed"]))
+    city, catalog = demo_city(int(argument["seed"])), load_catalog()
+    rules = load_rules(shipped("rules.yaml"), catalog)
     start_ms = int(argument["start_ms"])
     world = World(
         city,
-        load_catalog(),
+        catalog,
         TIMEZONE,
         int(argument["seed"]),
         start_ms,
-        first_light(city, start_ms),
-        intervals=INTERVALS,
+        first_light(city, catalog, rules, TIMEZONE, start_ms, speed=clock.speed),
+        intervals=DEMO,
+        schedule=rules.lighting,
         mishaps=first_light_mishaps(start_ms),
     )
     stop = asyncio.Event()

@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from alerts.rules import load_rules
 from devices.importing import write_geojson
 from devices.kinds import load_catalog
 from lamplighter.clock import fast_clock, real_clock
@@ -21,7 +22,8 @@ from simulators.publish import Broker, Counts
 from simulators.recording import read_recording
 from simulators.replay import Played, replay
 from simulators.run import Summary, run
-from simulators.world import World
+from simulators.scripts import first_light
+from simulators.world import Intervals, World
 from storage.operations import Operations
 
 
@@ -36,8 +38,6 @@ def run_simulation(
     faults: bool,
 ) -> int:
     """Play a city until stopped; 0 when the broker has acknowledged everything."""
-    from simulators.scripts import first_light
-
     console = Console(highlight=False)
     city = build_city(seed, name=settings.city.id)
     if registry_out is not None:
@@ -46,8 +46,10 @@ def run_simulation(
         return 0
     clock = fast_clock(real_clock().now_ms(), speed) if speed != 1 else real_clock()
     start_ms = clock.now_ms()
-    script = first_light(city, start_ms) if faults else []
-    world = World(city, load_catalog(*settings.kinds), settings.city.timezone, seed, start_ms, script)
+    catalog = load_catalog(*settings.kinds)
+    rules, zone = load_rules(settings.rules, catalog), settings.city.timezone
+    script = first_light(city, catalog, rules, zone, start_ms, speed=speed, intervals=Intervals()) if faults else []
+    world = World(city, catalog, zone, seed, start_ms, script, schedule=rules.lighting)
     until_ms = None if run_for_s is None else start_ms + int(run_for_s * 1000 * speed)
     summary = asyncio.run(_simulate(console, settings, world, clock.now_ms, until_ms, truth))
     console.print(f"sent {_by_kind(summary.readings)}; {len(script)} faults in the script, {summary.unsent} unsent")
