@@ -12,6 +12,7 @@ from simulators.machine import Floats, Form, Ints, Mask, Message, Rows, Timetabl
 from simulators.weather import Rain, air_c
 
 ALERTED_S = 60.0  # seconds between reports while something is wrong
+SWITCH_DEG = 30.0  # a cover tilted further has left its frame and its switch
 WAKE_MS = 4_000  # from the event to the first report; GB/T 41401 asks for 30 s at most
 RISE_MS = 15 * 60_000  # time in which water and gas reach the magnitude of their fault
 _FORM = Form(
@@ -99,6 +100,7 @@ class Covers:
         tilt = self._tilt[rows] + self._thermal[rows] * (air - 18.0) + rng.normal(0.0, 0.08, count)
         tilt = np.abs(tilt) + passing * rng.uniform(2.0, 5.0, count)
         tilt = np.where(opened, self._faults["cover_open"].magnitude(from_ms)[rows], tilt)
+        apart = opened & (tilt > SWITCH_DEG)
         shake = np.abs(rng.normal(0.0, 0.01, count)) + passing * rng.uniform(0.1, 0.6, count)
         wet = 0.004 * self._rain.depth_mm(from_ms - 3 * 3_600_000, from_ms)  # metres: 4 mm of level a mm of rain
         day = 0.04 * np.sin(2 * np.pi * (minute - 480) / 1440)
@@ -113,7 +115,7 @@ class Covers:
             times,
             np.clip(tilt, 0.0, 180.0),
             shake,
-            opened,
+            apart,
             level,
             14.0 + 0.3 * (air - 18.0) + rng.normal(0.0, 0.1, count),
             np.clip(self._gas[rows] + rng.normal(0.0, 0.2, count), 0.0, 100.0),
@@ -122,7 +124,7 @@ class Covers:
             20.7 + rng.normal(0.0, 0.05, count),
             battery,
             self._signal[rows] + rng.normal(0.0, 3.0, count),
-            ~opened,
+            ~apart,
         )
 
     def _rising(self, effect: str, rows: Rows, times: Ints) -> Floats:

@@ -19,11 +19,11 @@ EFFECTS = {
     "lamp_out": "lamp_out",  # the lamp draws standby power only
     "lamps_out": "lamp_out",  # several of one road, cabinet or grid cell
     "day_burn": "day_burn",  # the lamp's relay is welded: it burns whatever is commanded
-    "cabinet_out": "cabinet_out",  # the contactor does not close: its lamps stay dark
+    "cabinet_out": "cabinet_out",  # the main contactor drops out: its lamps are dark and without supply
     "contactor_stuck": "contactor_stuck",  # the contactor does not open: its lamps burn by day
     "breaker_trip": "breaker_trip",  # no voltage behind the breaker
     "door_open": "door_open",
-    "cover_open": "cover_open",  # tilted by ``magnitude`` degrees
+    "cover_open": "cover_open",  # tilted by ``magnitude`` degrees; above 30 its switch opens too
     "water_rise": "water_rise",  # the water rises by ``magnitude`` metres in 15 minutes
     "gas_rise": "gas_rise",  # hydrogen sulphide rises to ``magnitude`` ppm within minutes
     "low_battery": "low_battery",

@@ -48,12 +48,13 @@ _CABINET = Form(
 
 
 class _Now(NamedTuple):
-    """How the lights stand during one tick: mains behind each breaker, each lamp's watts and commanded percent."""
+    """How the lights stand during one tick: cabinets with mains; lamps with supply, their watts, what was commanded."""
 
     at_ms: int
     live: Mask
+    fed: Mask
     power: Floats
-    dim: Floats
+    command: Floats
 
 
 class Streetlights:
@@ -103,7 +104,7 @@ class Streetlights:
         self._meter = rng.uniform(5_000.0, 90_000.0, m)
         self._volts_aim = rng.uniform(224.0, 229.0, (m, 3))
         self._volts = self._volts_aim.copy()
-        self._closed = sky.expected_on(self._cabinet_rows, np.full(m, start_ms) - self._skew)
+        self._closed = self._wanted = sky.expected_on(self._cabinet_rows, start_ms - self._skew)
         on_for = sky.switched_on_for_ms(self._cabinet_rows, np.full(m, start_ms))
         self._closed_ms = np.where(on_for >= 0, start_ms - on_for, start_ms)
         self._lamp_times = Timetable(rng, n, lamp_s, start_ms)
@@ -133,19 +134,20 @@ class Streetlights:
         """Switch what is to be switched, and return how the lights stand."""
         self._switch(at_ms)
         live = ~self._of_cabinet["breaker_trip"].active(at_ms)
+        fed = (live & ~self._of_cabinet["cabinet_out"].active(at_ms))[self._feeds]
         minute = int(self._sky.local_minute(at_ms))
         dim = np.where(self._dims & (minute < 300), DIM_PERCENT, 100.0)
-        fed = live[self._feeds]
         lit = fed & (self._closed[self._feeds] | self._burns.active(at_ms)) & ~self._out.active(at_ms)
         cold = np.exp(-(at_ms - self._closed_ms[self._feeds]) / 240_000.0)
         full = self._rated * (0.03 + 0.97 * dim / 100) * self._bias * (1.0 + 0.05 * cold)
         power = np.where(lit, full, np.where(fed, STANDBY_W, 0.0))
-        return _Now(at_ms, live, power, np.where(self._closed[self._feeds], dim, 0.0))
+        return _Now(at_ms, live, fed, power, np.where(self._wanted[self._feeds], dim, 0.0))
 
     def _switch(self, at_ms: int) -> None:
         """Open and close contactors."""
         wanted = self._sky.expected_on(self._cabinet_rows, at_ms - self._skew)
         stuck, failed = self._of_cabinet["contactor_stuck"], self._of_cabinet["cabinet_out"]
+        self._wanted = wanted
         closed = (wanted | stuck.active(at_ms)) & ~failed.active(at_ms)
         self._closed_ms[closed & ~self._closed] = at_ms
         self._switches += (closed != self._closed)[self._feeds]
@@ -153,11 +155,11 @@ class Streetlights:
 
     def _lamp_reports(self, rows: Rows, times: Ints, now: _Now) -> list[Message]:
         rng, count = self._rng, len(rows)
-        power, dim, feeds = now.power[rows], now.dim[rows], self._feeds[rows]
+        power, command, feeds = now.power[rows], now.command[rows], self._feeds[rows]
         watts = np.maximum(power * (1.0 + rng.normal(0.0, 0.005, count)) + rng.normal(0.0, 0.1, count), 0.0)
         lit = power > 5.0
-        volts = self._volts[feeds, self._phase[rows]] * (1.0 - self._drop[rows] * lit) * now.live[feeds]
-        factor = np.where(lit, 0.90 + 0.0006 * dim, 0.4)
+        volts = self._volts[feeds, self._phase[rows]] * (1.0 - self._drop[rows] * lit) * now.fed[rows]
+        factor = np.where(lit, 0.90 + 0.0006 * command, 0.4)
         amps = np.where(volts > 1.0, watts / np.maximum(volts, 1.0) / factor, 0.0)
         air = float(air_c(self._sky.local_minute(now.at_ms)))
         self._book.see_rows(self._out, rows, times, now.at_ms)
@@ -170,8 +172,8 @@ class Streetlights:
             volts,
             amps,
             factor,
-            np.where(self._burns.active(now.at_ms)[rows], 100.0, dim),
-            dim,
+            np.where(lit & (command == 0.0), 100.0, command * now.fed[rows]),
+            command,
             self._energy[rows],
             self._hours[rows],
             self._switches[rows],

@@ -41,7 +41,7 @@ class Rain:
 
 
 def seeded_rain(
-    seed: int, from_ms: int, until_ms: int, *, dry: tuple[int, int] | None = None, days_between: float = 7.0
+    seed: int, from_ms: int, until_ms: int, *, dry: tuple[int, int] | None = None, days_between: float = 9.0
 ) -> Rain:
     """Return a seeded rain: storms ``days_between`` apart on average, a few hours and 4 to 30 mm each.
 

@@ -102,13 +102,13 @@ class World:
         ]
         self._silent = [f for f in self.book.faults.values() if f.kind == "silent"]
 
-    def history(self, days: float = 36.0, *, day_s: int = 900, night_s: int = 60) -> Iterator[Message]:
+    def history(self, days: float = 36.0, *, day_s: int = 3600, night_s: int = 180) -> Iterator[Message]:
         """Yield the pump stations' logs of the past ``days``, arrays of readings; before the first ``advance``.
 
         Args:
             days: how far back.
-            day_s: seconds between logged readings.
-            night_s: the same at night, at stations without a flow meter.
+            day_s: seconds between logged readings by day.
+            night_s: the same at night, when the inflow is least.
         """
         if self.now_ms != self.start_ms:
             raise ValueError("history belongs before the first advance")

@@ -1,0 +1,265 @@
+"""Scripts of faults: what goes wrong in a demo's minute, and by when each rule must have said it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from alerts.lightgroups import by_grid
+from alerts.offline import Params as OfflineParams
+from alerts.rules import Rule, RuleSet
+from alerts.spans import report_s
+from devices.kinds import Catalog
+from devices.registry import Asset, Registry
+from devices.sky import Sky
+from simulators.city import City
+from simulators.covers import ALERTED_S, RISE_MS
+from simulators.faults import NEVER_MS, Fault
+from simulators.haulage import Haul, find_detour
+from simulators.link import Mishaps
+from simulators.names import PLAZA
+from simulators.weather import DAY_MS
+from simulators.world import DEMO, Intervals
+
+MIN_MS = 60_000
+LAG_WALL_S = 1.5  # wall seconds from a device's report to the rule's word, on a busy machine
+TURN_OFF_MIN = 75  # a truck sets out on its next loaded trip within so many minutes
+SEEPAGE_NIGHTS = 3
+SEEPAGE_WINDOW_END_MIN = 5 * 60
+MAY_MS = NEVER_MS  # due time of what may be said because of a fault, but need not
+
+
+@dataclass(frozen=True, slots=True)
+class _How:
+    """How a fault shows: seconds between the reports that do, milliseconds until they do at all, and how much."""
+
+    report_s: float
+    extra_ms: int = 0
+    magnitude: float = 1.0
+
+
+@dataclass(slots=True)
+class _Script:
+    """Gathers faults whose rules exist.
+
+    Attributes:
+        start_ms: city time at which the run begins.
+        slack_ms: city time granted for the way from device to alert.
+    """
+
+    catalog: Catalog
+    rules: RuleSet
+    intervals: Intervals
+    start_ms: int
+    slack_ms: int
+    faults: list[Fault] = field(default_factory=list)
+
+    def at(self, minutes: float) -> int:
+        """Return the city time so many minutes after the start."""
+        return self.start_ms + round(minutes * MIN_MS)
+
+    def add(self, kind: str, rule: str, device: str, span: tuple[int, int], how: _How) -> None:
+        """Add a fault of one device that is said of the same device."""
+        self.add_of((kind, rule, f"device:{device}"), [device], span, how)
+
+    def add_of(self, what: tuple[str, str, str], targets: Sequence[str], span: tuple[int, int], how: _How) -> None:
+        """Add one fault: its kind, rule and entity, the devices it touches, and city time from and until."""
+        kind, rule, entity = what
+        if rule not in {known.id for known in self.rules}:
+            return
+        wait_ms = _delay_ms(self.rules[rule], self.catalog) + round(
+            4 * how.report_s * 1000
+        )  # 3 samples, one of them lost
+        due_ms = span[0] + wait_ms + how.extra_ms + self.slack_ms
+        name = f"{len(self.faults) + 1:02d}-{kind}-{entity.partition(':')[2]}"
+        self.faults.append(Fault(name, kind, rule, entity, *span, due_ms, how.magnitude, tuple(targets)))
+
+
+def _delay_ms(rule: Rule, catalog: Catalog) -> int:
+    """Return how long a rule waits before it speaks."""
+    if isinstance(rule.params, OfflineParams):
+        kind = catalog[rule.device]
+        return rule.params.after.of(report_s(kind, rule.role or kind.roles[0]))
+    return rule.for_ms
+
+
+def first_light(
+    city: City,
+    catalog: Catalog,
+    rules: RuleSet,
+    timezone: str,
+    start_ms: int,
+    *,
+    speed: float = 300.0,
+    intervals: Intervals = DEMO,
+) -> list[Fault]:
+    """Return what goes wrong in the demo: every kind of facility, and each of the three rules that the mission names.
+
+    Args:
+        city: with at least 4 stations, 5 trucks, 8 covers and 5 cabinets.
+        catalog, rules: faults of rules that ``rules`` does not have are left out; due times follow the rules' own.
+        timezone: IANA name.
+        start_ms: city time at which the run begins; written for about one in the morning.
+        speed: city seconds a wall second: what the machine may lag on the wall counts so many times in the city.
+        intervals: how often devices report.
+
+    Returns:
+        faults in the order of their ids; those whose ``due_ms`` is MAY_MS explain an alert without asking for it. Use
+        :func:`simulators.faults.due_before` for the ones that a run of some length must show.
+    """
+    registry = Registry(catalog, city.assets, city.roads, city.permits, city.centre)
+    sky = Sky(registry, timezone, rules.lighting)
+    script = _Script(catalog, rules, intervals, start_ms, round(LAG_WALL_S * speed * 1000))
+    for part in (_lamps, _cabinets, _covers, _stations, _trucks):
+        part(script, city, registry, sky)
+    script.faults.extend(_also_dark(script, registry))
+    return script.faults
+
+
+def first_light_mishaps(start_ms: int) -> Mishaps:
+    """Return the demo's mishaps on the way: some loss, repeats and blind zones, and one of each bad message."""
+    moments = [start_ms + minutes * MIN_MS for minutes in (48, 71, 95)]
+    return Mishaps(0.0005, 0.004, 0.001, (moments[0],), (moments[1],), (moments[2],))
+
+
+def _of(city: City, role: str, test: Callable[[Asset], bool] = lambda _: True) -> list[Asset]:
+    return [asset for asset in city.assets if asset.role == role and test(asset)]
+
+
+def _lamps(script: _Script, city: City, registry: Registry, sky: Sky) -> None:
+    """Single lamps, a road with too many lamps out, and a lamp that burns by day."""
+    rank = {road.name: road.rank for road in city.roads}
+    lamps = _of(city, "lamp")
+    road = next(a.road for a in lamps if rank.get(a.road) == "secondary")
+    dark = [a.id for a in lamps if a.road == road][1::3][:10]
+    how = _How(script.intervals.lamp_s)
+    span = (script.at(40), script.at(150))
+    for lamp in dark:
+        script.add("lamp_out", "lamp_out", lamp, span, how)
+    many = _How(how.report_s, magnitude=len(dark))
+    script.add_of(("lamps_out", "lighting_rate", f"road:{road}"), dark, span, many)
+    branch = [a.id for a in lamps if rank.get(a.road) == "branch"]
+    script.add("lamp_out", "lamp_out", branch[len(branch) // 2], (script.at(50), NEVER_MS), how)
+    burning = branch[5]
+    off_ms, bright_ms = _dawn(registry, sky, burning, script.start_ms)
+    on_ms = off_ms - 10 * MIN_MS
+    by_day = _How(how.report_s, max(bright_ms - on_ms, 0))
+    script.add("day_burn", "day_burn", burning, (on_ms, NEVER_MS), by_day)
+
+
+def _dawn(registry: Registry, sky: Sky, lamp: str, start_ms: int) -> tuple[int, int]:
+    """Return when lamps go dark in the morning, and when the sun stands 3 degrees high."""
+    minutes = start_ms + np.arange(1440, dtype=np.int64) * MIN_MS
+    off = minutes[~sky.expected_on(np.full(1440, registry.row[lamp]), minutes)]
+    bright = minutes[sky.sun_altitude_deg(minutes) > 3.0]
+    return int(off[0]) if len(off) else start_ms, int(bright[0]) if len(bright) else NEVER_MS // 2
+
+
+def _cabinets(script: _Script, city: City, registry: Registry, sky: Sky) -> None:  # noqa: ARG001 - all parts are alike
+    """A plaza without light, an open door, a silent cabinet."""
+    cabinets = _of(city, "cabinet")
+    how = _How(script.intervals.cabinet_s)
+    plaza = next((a for a in cabinets if a.road == PLAZA), cabinets[0])
+    lamps = _of(city, "lamp", lambda a: a.cabinet == plaza.id)
+    span = (script.at(60), script.at(135))
+    script.add("cabinet_out", "cabinet_dark", plaza.id, span, how)
+    script.add("cabinet_out", "feeder_dark", plaza.id, span, how)
+    for entity in (f"road:{plaza.road}", f"cabinet:{plaza.id}", f"grid:{lamps[0].grid}"):
+        many = _How(script.intervals.lamp_s, magnitude=len(lamps))
+        script.add_of(("cabinet_out", "lighting_rate", entity), [plaza.id], span, many)
+    script.add("door_open", "cabinet_door", cabinets[2].id, (script.at(85), script.at(120)), how)
+    script.add("silent", "cabinet_offline", cabinets[3].id, (script.at(110), script.at(140)), how)
+
+
+def _covers(script: _Script, city: City, registry: Registry, sky: Sky) -> None:  # noqa: ARG001
+    """A cover gone, one askew, water to the brim, gas, a weak battery."""
+    gone, askew, wet, foul, weak = (_of(city, "cover")[k] for k in (1, 2, 4, 5, 7))
+    span = (script.at(45), script.at(110))
+    script.add("cover_open", "cover_open", gone.id, span, _How(ALERTED_S, magnitude=68.0))
+    script.add("cover_open", "cover_tilted", askew.id, span, _How(ALERTED_S, magnitude=17.0))
+    span = (script.at(70), script.at(150))
+    flood = _How(ALERTED_S, RISE_MS, wet.facts["depth_m"] + 0.3)
+    script.add("water_rise", "manhole_water", wet.id, span, flood)
+    script.add("water_rise", "manhole_flooded", wet.id, span, flood)
+    script.add("gas_rise", "gas_h2s", foul.id, span, _How(ALERTED_S, RISE_MS // 3, 45.0))
+    slow = _How(script.intervals.cover_s)
+    script.add("low_battery", "cover_battery", weak.id, (script.at(40), NEVER_MS), slow)
+
+
+def _stations(script: _Script, city: City, registry: Registry, sky: Sky) -> None:  # noqa: ARG001
+    """A tripped pump, a well that fills, lost mains, a silent station, and two stations with new seepage."""
+    how = _How(script.intervals.station_s)
+    first, second, third, fourth = (station.id for station in _of(city, "station")[:4])
+    script.add("pump_fault", "pump_fault", _held(city, third)[0], (script.at(55), script.at(120)), how)
+    span = (script.at(70), script.at(200))
+    pumps = [a.id for a in _of(city, "pump", lambda a: a.cabinet == second)]
+    for pump in pumps:
+        script.add("pump_fault", "pump_fault", pump, span, how)
+    filling = _How(how.report_s, 110 * MIN_MS)
+    script.add_of(("well_high", "well_high", f"device:{second}"), pumps, span, filling)
+    script.add("mains_lost", "mains_lost", third, (script.at(130), script.at(145)), how)
+    span = (script.at(165), script.at(185))
+    mute = [third, *_held(city, third)]
+    script.add_of(("silent", "station_offline", f"device:{third}"), mute, span, how)
+    end_ms = _window_end(sky, script.start_ms)
+    on_ms = end_ms - (SEEPAGE_NIGHTS - 1) * DAY_MS - 210 * MIN_MS
+    for station in (first, fourth):
+        script.add("seepage", "seepage", station, (on_ms, NEVER_MS), _How(how.report_s, end_ms - on_ms, 2.2))
+
+
+def _held(city: City, station: str) -> list[str]:
+    """Return a station's pumps and wells."""
+    return [a.id for a in city.assets if a.kind == "pump" and a.cabinet == station and a.id != station]
+
+
+def _window_end(sky: Sky, start_ms: int) -> int:
+    """Return the next five o'clock in the morning: the end of the night that seepage is judged by."""
+    minute = int(sky.local_minute(start_ms))
+    return start_ms - start_ms % MIN_MS + (SEEPAGE_WINDOW_END_MIN - minute) % 1440 * MIN_MS
+
+
+def _trucks(script: _Script, city: City, registry: Registry, sky: Sky) -> None:  # noqa: ARG001
+    """Two trucks off their way, one uncovered, one silent."""
+    astray = [haul.truck for haul in city.hauls if _has_detour(city, haul)][:2]
+    soon = _How(script.intervals.truck_s, TURN_OFF_MIN * MIN_MS)
+    for truck in astray:
+        span = (script.at(42), script.at(42 + 2 * TURN_OFF_MIN))
+        script.add("detour", "route_deviation", truck, span, soon)
+    bare, mute = [haul.truck for haul in city.hauls if haul.truck not in astray][:2]
+    script.add("uncovered", "truck_uncovered", bare, (script.at(50), script.at(50 + 2 * TURN_OFF_MIN)), soon)
+    script.add("silent", "truck_offline", mute, (script.at(65), script.at(90)), _How(script.intervals.truck_s))
+
+
+def _has_detour(city: City, haul: Haul) -> bool:
+    try:
+        find_detour(city.network, haul)
+    except ValueError:
+        return False
+    return True
+
+
+def _also_dark(script: _Script, registry: Registry) -> Iterator[Fault]:
+    """Yield what the lighting rate may say as well: every other cabinet and grid cell that holds a dark lamp."""
+    if "lighting_rate" not in {rule.id for rule in script.rules}:
+        return
+    params = script.rules["lighting_rate"].params
+    rows = registry.rows_of("streetlight", "lamp")
+    grid = by_grid(registry, rows, params.grid_least)
+    cells = {registry.assets[row].id: grid.member[k] for k, row in enumerate(rows)}
+    said = {fault.entity for fault in script.faults if fault.rule == "lighting_rate"}
+    for fault in list(script.faults):
+        if fault.kind not in ("lamp_out", "cabinet_out"):
+            continue
+        touched = [registry.assets[row] for row in rows]
+        touched = [a for a in touched if a.id in fault.targets or a.cabinet in fault.targets]
+        for lamp in touched:
+            cell = cells[lamp.id]
+            places = [f"road:{lamp.road}", f"cabinet:{lamp.cabinet}", f"grid:{grid.names[cell]}" if cell >= 0 else ""]
+            for entity in places:
+                if entity and entity not in said:
+                    said.add(entity)
+                    name = f"{fault.id}-{entity}"
+                    span = (fault.on_ms, fault.off_ms)
+                    yield Fault(name, fault.kind, "lighting_rate", entity, *span, MAY_MS, 1.0, fault.targets)
