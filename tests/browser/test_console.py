@@ -153,6 +153,7 @@ def test_an_asset_opens_by_keyboard_or_click_and_shows_its_curve(served: Served,
     page.keyboard.press("Escape")
     expect(panel).to_have_count(0)
 
+    page.get_by_role("button", name="全城").click()
     settled(page)
     at = page.evaluate(f"(() => {{ const p = lamplighterMap.project([{COVER[0]}, {COVER[1]}]); return [p.x, p.y] }})()")
     page.locator(".map").click(position={"x": at[0], "y": at[1]})
