@@ -190,7 +190,8 @@ def _stations(site: _Site, rng: np.random.Generator, net: Network, stations: int
         ident = f"station-{number:02d}"
         place = net.place[nodes[order[(number - 1) % len(order)]]] + rng.uniform(18, 30, 2)
         rate = float(rng.choice([45.0, 60.0, 75.0]))
-        area = float(np.round(rng.uniform(0.36, 0.45) * rate, 1))  # band of 0.6 m: storage V >= T q / 4 for 15 min less
+        storage = rng.uniform(0.36, 0.45) * (2.0 if number % 2 == 0 else 1.0)  # m2 a L/s: a band of 0.7 m, V >= T q / 4
+        area = float(np.round(storage * rate, 1))
         start = float(np.round(rng.uniform(1.5, 1.9), 2))
         well = {"start_level_m": start, "stop_level_m": round(start - 0.7, 2), "alarm_level_m": round(start + 0.9, 2)}
         more = {"owner": DRAINAGE, "keeper": "泵站运行班 Pump crew", "cabinet": ident}

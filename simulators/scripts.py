@@ -191,21 +191,20 @@ def _covers(script: _Script, city: City, registry: Registry, sky: Sky) -> None: 
 def _stations(script: _Script, city: City, registry: Registry, sky: Sky) -> None:  # noqa: ARG001
     """A tripped pump, a well that fills, lost mains, a silent station, and two stations with new seepage."""
     how = _How(script.intervals.station_s)
-    first, second, third, fourth = (station.id for station in _of(city, "station")[:4])
-    script.add("pump_fault", "pump_fault", _held(city, third)[0], (script.at(55), script.at(120)), how)
+    metered, worn, filling, unmetered = (station.id for station in _of(city, "station")[:4])
+    script.add("pump_fault", "pump_fault", _held(city, worn)[0], (script.at(55), script.at(120)), how)
+    script.add("mains_lost", "mains_lost", worn, (script.at(130), script.at(145)), how)
+    mute = [worn, *_held(city, worn)]
+    script.add_of(("silent", "station_offline", f"device:{worn}"), mute, (script.at(165), script.at(185)), how)
     span = (script.at(70), script.at(200))
-    pumps = [a.id for a in _of(city, "pump", lambda a: a.cabinet == second)]
+    pumps = [a.id for a in _of(city, "pump", lambda a: a.cabinet == filling)]
     for pump in pumps:
         script.add("pump_fault", "pump_fault", pump, span, how)
-    filling = _How(how.report_s, 110 * MIN_MS)
-    script.add_of(("well_high", "well_high", f"device:{second}"), pumps, span, filling)
-    script.add("mains_lost", "mains_lost", third, (script.at(130), script.at(145)), how)
-    span = (script.at(165), script.at(185))
-    mute = [third, *_held(city, third)]
-    script.add_of(("silent", "station_offline", f"device:{third}"), mute, span, how)
+    rising = _How(how.report_s, 110 * MIN_MS)
+    script.add_of(("well_high", "well_high", f"device:{filling}"), pumps, span, rising)
     end_ms = _window_end(sky, script.start_ms)
     on_ms = end_ms - (SEEPAGE_NIGHTS - 1) * DAY_MS - 210 * MIN_MS
-    for station in (first, fourth):
+    for station in (metered, unmetered):
         script.add("seepage", "seepage", station, (on_ms, NEVER_MS), _How(how.report_s, end_ms - on_ms, 2.2))
 
 
