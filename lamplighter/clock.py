@@ -6,25 +6,33 @@ import time
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Clock:
     """City time as a straight line over the host's monotonic time.
 
     Attributes:
         origin_ms: city time, epoch milliseconds, at ``origin_s``.
-        origin_s: monotonic seconds at the origin; every process of one machine shares this clock.
+        origin_s: monotonic seconds at the origin, the same for every process of a machine; None while the clock is
+            held, and shows ``origin_ms``.
         speed: city seconds a host second; 1 for the real thing.
     """
 
     origin_ms: int
-    origin_s: float
+    origin_s: float | None
     speed: float = 1.0
 
     def now_ms(self) -> int:
         """Return the city's time in epoch milliseconds."""
         if self.speed == 1.0:
             return time.time_ns() // 1_000_000  # the real thing follows the host's clock, corrections and all
+        if self.origin_s is None:
+            return self.origin_ms
         return self.origin_ms + int((time.monotonic() - self.origin_s) * 1000 * self.speed)
+
+    def start(self) -> float:
+        """Let a held clock run from now on; return its origin in monotonic seconds."""
+        self.origin_s = time.monotonic()
+        return self.origin_s
 
     def host_s(self, city_ms: float) -> float:
         """Return how many host seconds ``city_ms`` milliseconds of city time last."""
@@ -36,6 +44,11 @@ def real_clock() -> Clock:
     return Clock(time.time_ns() // 1_000_000, time.monotonic())
 
 
-def fast_clock(start_ms: int, speed: float, origin_s: float | None = None) -> Clock:
-    """Return a clock that shows ``start_ms`` now (or at ``origin_s``) and runs ``speed`` times as fast."""
-    return Clock(start_ms, time.monotonic() if origin_s is None else origin_s, speed)
+def fast_clock(start_ms: int, speed: float) -> Clock:
+    """Return a clock that shows ``start_ms`` now and runs ``speed`` times as fast as the host's."""
+    return Clock(start_ms, time.monotonic(), speed)
+
+
+def held_clock(start_ms: int, speed: float) -> Clock:
+    """Return a clock that shows ``start_ms`` until it is started."""
+    return Clock(start_ms, None, speed)

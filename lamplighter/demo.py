@@ -19,7 +19,7 @@ from rich.console import Console
 
 from devices.yamlfile import ConfigError
 from lamplighter import demo_report
-from lamplighter.clock import Clock, fast_clock
+from lamplighter.clock import Clock, held_clock
 from lamplighter.demo_city import TIMEZONE, demo_city
 from lamplighter.embedded_broker import EmbeddedBroker
 from lamplighter.service import configure_logging, running
@@ -69,7 +69,7 @@ def run_demo(folder: Path, seed: int, port: int, run_for_s: float | None, broker
 
 async def _demo(folder: Path, seed: int, port: int, run_for_s: float | None, broker_name: str) -> dict[str, Any]:
     console = Console(highlight=False)
-    clock = fast_clock(int(START.timestamp() * 1000), SPEED)
+    clock = held_clock(int(START.timestamp() * 1000), SPEED)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -85,8 +85,9 @@ async def _demo(folder: Path, seed: int, port: int, run_for_s: float | None, bro
                 await house.session.ready.wait()
                 ready_s = demo_report.process_age_s()
                 _greet(console, house, broker.name, shown_port, ready_s)
-                began = time.monotonic()
-                simulator.go()
+                await simulator.tell_history()
+                began = clock.start()
+                simulator.go(began)
                 watching = asyncio.create_task(simulator.ended(stop))
                 await demo_report.show_progress(console, house, stop, run_for_s)
                 watching.cancel()
@@ -163,9 +164,15 @@ class _Simulator:
         self._log = log
         self.pid = process.pid
 
-    def go(self) -> None:
-        """Let it begin to publish."""
-        self._stdin.write(b"go\n")
+    async def tell_history(self) -> None:
+        """Let it publish what the pump stations have logged before tonight; the city's clock stands still meanwhile."""
+        self._stdin.write(b"history\n")
+        if not await self._stdout.readline():
+            raise DemoError(f"the simulated city has failed; its last words are in {self._log}")
+
+    def go(self, origin_s: float) -> None:
+        """Let the city live from ``origin_s`` (monotonic seconds) on."""
+        self._stdin.write(f"go {origin_s!r}\n".encode())
 
     async def finish(self) -> dict[str, Any]:
         """End it; return what it says it has sent."""
@@ -189,7 +196,6 @@ async def _simulator(folder: Path, seed: int, port: int, clock: Clock) -> AsyncI
         "port": port,
         "truth": str(folder / "truth.jsonl"),
         "start_ms": clock.origin_ms,
-        "origin_s": clock.origin_s,
         "speed": clock.speed,
     }
     with (folder / "simulator.log").open("wb") as errors:
