@@ -11,6 +11,7 @@ from devices.batch import Floats, Ints, Mask
 
 DAYS = 64  # days kept: the seepage baseline looks back 35
 KNOWN_SHARE = 0.75  # of a day's hours that need a report
+SILENT_DAYS = 14  # a gauge that reports only rain and has not for so long may be broken
 
 
 class Rain:
@@ -19,7 +20,7 @@ class Rain:
     Args:
         gauges: how many.
         night_until_min: minute of the local day at which nights end; rain later that day is not the night's.
-        by_event: gauges that report only when it rains: any report of the device then proves a dry hour.
+        by_event: gauges report only when it rains: their silence is dry weather, for up to SILENT_DAYS.
 
     Attributes:
         state: ``day`` (m, DAYS) which day each cell holds; ``total_mm``; ``early_mm`` up to the night's end;
@@ -42,8 +43,6 @@ class Rain:
         s = self.state
         s["last_ms"][row] = time_ms
         wanted: Mask = ~np.isnan(rain_mm)
-        if self.by_event:
-            wanted = np.ones(len(row), dtype=bool)
         if not wanted.any():
             return
         row, day, minute, rain_mm = row[wanted], day[wanted], minute[wanted], np.nan_to_num(rain_mm[wanted])
@@ -63,13 +62,15 @@ class Rain:
         None when the gauge's reports are too few to say that it did not.
         """
         s = self.state
-        known = True
+        known = self.watches(gauge, day, SILENT_DAYS)
         for back in range(days_back + 1):
             cell = (day - back) % DAYS
             held = s["day"][gauge, cell] == day - back
             amount = s["early_mm" if back == 0 else "total_mm"][gauge, cell] if held else 0.0
             if amount > limit_mm:
                 return True
+            if self.by_event:
+                continue
             hours = int(s["hours"][gauge, cell]) if held else 0
             span = self.until_min // 60 if back == 0 else 24
             heard = (hours & ((1 << span) - 1)).bit_count()

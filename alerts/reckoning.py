@@ -87,12 +87,15 @@ class Reckoning:
         self.state["ref_ms"] = np.zeros(trucks, np.int64)
         self.state["reject_ms"] = np.zeros(trucks, np.int64)
 
-    def judge(self, fixes: Fixes, near: Mask) -> tuple[Mask, Floats]:
-        """Return which fixes are believed, and metres driven since each vehicle's last fix.
+    def judge(self, fixes: Fixes, near: Mask) -> tuple[Mask, Floats, Floats]:
+        """Return which fixes are believed, metres driven since each vehicle's last fix, and metres not yet counted.
 
         Args:
             fixes: one a vehicle, later than its last.
             near: fixes on their permitted way: believed in any case, for a truck is likelier there than elsewhere.
+
+        Without reported speed movement is counted in steps of ``anchor_m``; the way since the last step is the third
+        value: it may be looked at, but not added up, or standing still would add up its drift.
         """
         p, s = self.params, self.state
         truck = fixes.truck
@@ -133,18 +136,19 @@ class Reckoning:
         s["vel_e"][truck], s["vel_n"][truck] = np.where(wait, np.nan, new_e), np.where(wait, np.nan, new_n)
         s["reject_ms"][truck] = np.where(expired, 0, since)
         speed_before = np.sqrt(old_e**2 + old_n**2)
-        driven = np.where(reported, (speed_before + moving) / 2 * dt, self._stepped(fixes, believed))
-        return believed, driven
+        stepped, loose = self._stepped(fixes, believed)
+        driven = np.where(reported, (speed_before + moving) / 2 * dt, stepped)
+        return believed, driven, np.where(reported, 0.0, loose)
 
-    def _stepped(self, fixes: Fixes, believed: Mask) -> Floats:
-        """Return metres from the anchor for vehicles that have left it behind; the anchor follows."""
+    def _stepped(self, fixes: Fixes, believed: Mask) -> tuple[Floats, Floats]:
+        """Return metres from the anchor for vehicles that have left it behind, for the others what they are from it."""
         s, truck = self.state, fixes.truck
         step = np.sqrt((fixes.east - s["anchor_e"][truck]) ** 2 + (fixes.north - s["anchor_n"][truck]) ** 2)
         moved = believed & ~(step < self.params.anchor_m)  # NaN: no anchor yet
         s["anchor_e"][truck[moved]] = fixes.east[moved]
         s["anchor_n"][truck[moved]] = fixes.north[moved]
-        found: Floats = np.where(moved & ~np.isnan(step), step, 0.0)
-        return found
+        step = np.nan_to_num(step)
+        return np.where(moved, step, 0.0), np.where(moved, 0.0, step)
 
     def drop_anchor(self, fixes: Fixes) -> None:
         """Count movement of these vehicles from here."""

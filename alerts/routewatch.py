@@ -44,7 +44,7 @@ class RouteParams:
     for_ms: int = 120_000
     travelled_m: float = 300.0
     far_m: float = 200.0
-    far_for_ms: int = 20_000
+    far_for_ms: int = 15_000
     keep_ms: int = 60_000
     hold_ms: int = 86_400_000
     site_margin_m: float = 50.0
@@ -143,11 +143,12 @@ class RouteWatch:
         verdicts = self._permit_ended(fixes.take(~valid))
         fixes, distance, ratio = fixes.take(valid), distance[valid], ratio[valid]
         share = self.params.off_m / self.params.on_m
-        believed, driven = self.reckoning.judge(fixes, ratio <= share)
+        believed, driven, loose = self.reckoning.judge(fixes, ratio <= share)
         self.counts["disbelieved"] += int(len(believed) - believed.sum())
         self.counts["judged"] += int(believed.sum())
-        fixes, distance, ratio, driven = fixes.take(believed), distance[believed], ratio[believed], driven[believed]
-        return verdicts + self._advance(fixes, distance, ratio > 1.0, ratio <= share, driven)
+        fixes, distance, ratio = fixes.take(believed), distance[believed], ratio[believed]
+        moved = driven[believed], loose[believed]
+        return verdicts + self._advance(fixes, distance, ratio > 1.0, ratio <= share, moved)
 
     def _off_route(self, fixes: Fixes) -> tuple[Floats, Floats, Mask]:
         """Return metres from the nearest valid permitted route, the same over its half width, and if any is valid."""
@@ -191,7 +192,10 @@ class RouteWatch:
         s["last_ms"][truck] = 0
         return out
 
-    def _advance(self, fixes: Fixes, distance: Floats, out: Mask, back: Mask, driven: Floats) -> list[Verdict]:
+    def _advance(
+        self, fixes: Fixes, distance: Floats, out: Mask, back: Mask, moved: tuple[Floats, Floats]
+    ) -> list[Verdict]:
+        driven, loose = moved
         p, s, truck, now = self.params, self.state, fixes.truck, fixes.time_ms
         s["distance_m"][truck] = distance
         phase = s["phase"][truck]
@@ -213,10 +217,12 @@ class RouteWatch:
             s["outside_ms"][begun] = 0
             s["outside_m"][begun] = 0.0
             s["back_ms"][begun] = 0
+            loose[start] = 0.0
             self.reckoning.drop_anchor(fixes.take(start))
         held = s["outside_ms"][truck]
         long = (held >= p.for_ms) | ((held >= p.far_for_ms) & (distance >= p.far_m))
-        fire = (phase == OUTSIDE) & out & long & (s["outside_m"][truck] >= p.travelled_m)
+        far_enough = s["outside_m"][truck] + loose >= p.travelled_m
+        fire = (phase == OUTSIDE) & out & long & far_enough
         phase[fire] = ALERTED
         clock = s["back_ms"][truck]
         returned = (phase == ALERTED) & back

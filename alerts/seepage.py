@@ -135,6 +135,8 @@ class SeepageJudge:
 
     def _lagging(self, gauge: int, day: int, end_ms: int, silent_ms: npt.NDArray[np.int64] | None) -> bool:
         """Return whether a gauge that takes part has yet to report up to the night's end, and is waited for."""
+        if self.params.by_event:
+            return False
         if self.rain.state["last_ms"][gauge] >= end_ms or not self.rain.watches(gauge, day, self.params.rain_days):
             return False
         return silent_ms is None or bool(silent_ms[gauge] < self.params.grace_ms)

@@ -98,6 +98,7 @@ class RouteTwin:
         self.minute, self.params = minute, params
         self.reference: _Reference | None = None
         self.anchor: Point | None = None
+        self.loose = 0.0
         self.phase, self.onset_ms, self.outside_ms, self.outside_m = "inside", 0, 0, 0.0
         self.back_ms: int | None = None
         self.last: tuple[int, Point] | None = None
@@ -184,18 +185,19 @@ class RouteTwin:
             keep = 0.0
         held = at[0] - keep * (at[0] - expected[0]), at[1] - keep * (at[1] - expected[1])
         self.reference = _Reference(held, time_ms, speed)
-        stepped = self._step(at)
-        return stepped if speed is None else (math.hypot(*before) + moving) / 2 * seconds
+        stepped, self.loose = self._step(at)
+        if speed is None:
+            return stepped
+        self.loose = 0.0
+        return (math.hypot(*before) + moving) / 2 * seconds
 
-    def _step(self, at: Point) -> float:
-        if self.anchor is None:
-            self.anchor = at
-            return 0.0
-        step = math.dist(at, self.anchor)
-        if step < self.params.gate.anchor_m:
-            return 0.0
+    def _step(self, at: Point) -> tuple[float, float]:
+        """Return metres moved, in whole steps, and what is left over."""
+        step = math.dist(at, self.anchor) if self.anchor else 0.0
+        if self.anchor and step < self.params.gate.anchor_m:
+            return 0.0, step
         self.anchor = at
-        return step
+        return step, 0.0
 
     def _advance(
         self, time_ms: int, at: Point, distance: float, driven: float, *, out: bool, back: bool
@@ -215,11 +217,11 @@ class RouteTwin:
             self.phase = "inside"
         if self.phase == "inside" and out:
             self.phase, self.onset_ms, self.outside_ms, self.outside_m = "outside", time_ms, 0, 0.0
-            self.back_ms, self.anchor = None, at
+            self.back_ms, self.anchor, self.loose = None, at, 0.0
         self.last = time_ms, at
         long = self.outside_ms >= p.for_ms or (self.outside_ms >= p.far_for_ms and distance >= p.far_m)
         if self.phase == "outside":
-            if out and long and self.outside_m >= p.travelled_m:
+            if out and long and self.outside_m + self.loose >= p.travelled_m:
                 self.phase, self.back_ms = "alert", None
                 return Event(active=True, at_ms=time_ms, onset_ms=self.onset_ms)
             return None
