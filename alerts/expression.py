@@ -9,107 +9,28 @@ fires nor clears. Method: alerting.md parts 5 and 7.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from alerts.columns import BatchColumns, Columns, LiveColumns, columns_of, known_names
-from alerts.expressions import Condition, Quantity, condition, quantity
+from alerts.columns import BatchColumns, LiveColumns, columns_of
+from alerts.expression_keys import Params, message_names, parse
 from alerts.fleet import Fleet
 from alerts.judge import State
-from alerts.messages import transition
 from alerts.rules import Rule
-from alerts.spans import Span, report_s, span
-from alerts.templates import placeholders
+from alerts.spans import report_s
+from alerts.telling import Numbers, Teller
 from devices.batch import Batch
-from devices.kinds import Kind
 from devices.registry import Registry
 from devices.sky import Sky
 from devices.transition import ACTIVE, CLEARED, Transition
-from devices.yamlfile import Node
+
+__all__ = ["ExpressionJudge", "message_names", "parse"]
 
 Places = npt.NDArray[np.signedinteger]
 Mask = npt.NDArray[np.bool_]
 
 REST, WAITING, FIRING, CLEARING = 0, 1, 2, 3
-HOLD = Span(intervals=3)  # three missed reports and nobody knows any more (alerting.md 1.1, 5)
-LOST_AFTER = Span(ms=24 * 3_600_000)  # a held alert is closed as data_lost after a day (alerting.md 5)
-
-
-@dataclass(frozen=True, slots=True)
-class Params:
-    """An expression rule's own keys.
-
-    Attributes:
-        on: what must hold.
-        off: what ends it; None for the contrary of ``on``.
-        samples: readings that must show the condition before an alert.
-        hold: how long a reading is taken to still stand when nothing more is heard.
-        lost_after: silence after which an open alert is closed as ``data_lost``.
-        carry: judge the latest trusted value of each field, not only the values of one reading.
-        value, threshold: the numbers to tell; None for those of the comparison that holds.
-        roles: roles that report every field the rule needs.
-    """
-
-    on: Condition
-    off: Condition | None
-    samples: int
-    hold: Span
-    lost_after: Span
-    carry: bool
-    value: Quantity | None
-    threshold: Quantity | None
-    roles: tuple[str, ...]
-
-
-def parse(own: Node, kind: Kind, role: str | None) -> Params:
-    """Check an expression rule's own keys. Raises ConfigError naming file, line, key and the known names."""
-    own.only("on", "off", "samples", "hold", "lost_after", "carry", "value", "threshold")
-    on = condition(own.need("on"), kind, role)
-    off_node, hold, lost = own.get("off"), own.get("hold"), own.get("lost_after")
-    value, threshold = own.get("value"), own.get("threshold")
-    off = condition(off_node, kind, role) if off_node is not None else None
-    for node, made in ((own.need("on"), on), (off_node, off)):
-        if node is not None and made is not None and not set(made.names) & set(kind.field_names()):
-            raise node.error("follows from no reading; it needs at least one of the device's fields")
-    needed = [f for f in kind.fields if f.name in {*on.names, *(off.names if off else ())}]
-    able = tuple(r for r in kind.roles if role in (None, r) and all(not f.roles or r in f.roles for f in needed))
-    if not able:
-        raise own.need("on").error(f"no role of {kind.name} reports all of {', '.join(f.name for f in needed)}")
-    return Params(
-        on,
-        off,
-        _samples(own.get("samples")),
-        span(hold) if hold is not None else HOLD,
-        span(lost) if lost is not None else LOST_AFTER,
-        _carry(own.get("carry")),
-        quantity(value, kind, role) if value is not None else None,
-        quantity(threshold, kind, role) if threshold is not None else None,
-        able,
-    )
-
-
-def message_names(kind: Kind, role: str | None) -> frozenset[str]:
-    """Return the names that a message may use beyond the common ones."""
-    return frozenset(known_names(kind, role))
-
-
-def _samples(node: Node | None) -> int:
-    if node is None:
-        return 1
-    count = node.number(low=1, high=1000)
-    if count != int(count):
-        raise node.error(f"expected a whole number of readings, found {node.value}")
-    return int(count)
-
-
-def _carry(node: Node | None) -> bool:
-    if node is None:
-        return False
-    if not isinstance(node.value, bool):
-        raise node.error("expected true or false")
-    return node.value
 
 
 class ExpressionJudge:
@@ -122,7 +43,7 @@ class ExpressionJudge:
 
     def __init__(self, rule: Rule, registry: Registry, sky: Sky) -> None:
         self.rule_id, self.kinds, self.fingerprint = rule.id, (rule.device,), rule.fingerprint
-        self._rule, self._registry, self._sky = rule, registry, sky
+        self._rule, self._registry = rule, registry
         params = rule.params
         assert isinstance(params, Params)  # noqa: S101 - the table of rule kinds pairs parse and judge
         self._params = params
@@ -135,8 +56,7 @@ class ExpressionJudge:
         self._hold = np.array([params.hold.of(report_s(kind, r)) for r in kind.roles], dtype=np.int64)
         self._lost = np.array([params.lost_after.of(report_s(kind, r)) for r in kind.roles], dtype=np.int64)
         self._role = role
-        self._mobile = {"lon_deg", "lat_deg"} <= set(kind.field_names())
-        self._told = _told_names(rule, kind)
+        self._teller = Teller(rule, registry, sky)
         facts = [f.name for f in kind.facts if f.name in params.on.names]
         lacking = [np.isnan(registry.fact(name)[self._rows]) for name in facts]
         self.unjudged = int((np.any(lacking, axis=0) & self._watched).sum()) if lacking else 0
@@ -193,9 +113,8 @@ class ExpressionJudge:
         changed = np.flatnonzero(fires | ended)
         if not len(changed):
             return []
-        told = self._values(columns, rows[changed])
-        states = [ACTIVE if fires[k] else CLEARED for k in changed]
-        return self._tell(fleet, at[changed], states, time[changed], told)
+        numbers = self._teller.numbers(columns, rows[changed])
+        return self._tell(fleet, at[changed], fires[changed], time[changed], numbers)
 
     def _ending(self, columns: BatchColumns, rows: Places, yes: Mask, no: Mask) -> tuple[Mask, Mask]:
         if self._params.off is None:
@@ -223,75 +142,44 @@ class ExpressionJudge:
         self._state[at[ended | lost]] = REST
         lost &= state >= FIRING
         out: list[Transition] = []
-        if fires.any():
-            hit = at[fires]
-            when = np.maximum(self._pend[hit] + self._rule.for_ms, self._last[hit])
-            out += self._tell(fleet, hit, [ACTIVE] * len(hit), when, self._live_values(fleet, hit, now_ms))
-        if ended.any():
-            hit = at[ended]
-            when = np.maximum(self._clear[hit] + self._rule.keep_ms, self._last[hit])
-            out += self._tell(fleet, hit, [CLEARED] * len(hit), when, self._live_values(fleet, hit, now_ms))
+        if fires.any() or ended.any():
+            moved = np.flatnonzero(fires | ended)
+            since = np.where(fires, self._pend[at] + self._rule.for_ms, self._clear[at] + self._rule.keep_ms)
+            when = np.maximum(since, self._last[at])[moved]
+            columns = LiveColumns(fleet, fleet.live[self.kinds[0]], at[moved], now_ms)
+            numbers = self._teller.numbers(columns, np.arange(len(moved)))
+            out += self._tell(fleet, at[moved], fires[moved], when, numbers)
         if lost.any():
             hit = at[lost]
-            empty: list[dict[str, float]] = [{} for _ in hit]
-            out += self._tell(fleet, hit, [CLEARED] * len(hit), np.full(len(hit), now_ms), empty, "data_lost")
+            nothing: Numbers = [{} for _ in hit]
+            never = np.zeros(len(hit), dtype=bool)
+            out += self._tell(fleet, hit, never, np.full(len(hit), now_ms), nothing, "data_lost")
         return out
-
-    def _values(self, columns: Columns, rows: Places) -> list[dict[str, float]]:
-        """Return the numbers behind each of ``rows``: the named ones, and which value passed which threshold."""
-        table = {name: columns(name)[rows] for name in self._told}
-        value, threshold = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
-        shape = columns(self._told[0]).shape
-        yes = self._params.on(columns)[0][rows]
-        for number, comparison in enumerate(self._params.on.comparisons):
-            with np.errstate(all="ignore"):
-                holds = comparison.truth(columns)[0][rows] & yes
-                left, right = comparison.value(columns), comparison.threshold(columns)
-            chosen = holds | (number == 0) | ~yes  # the last that holds; the last of all where the alert is over
-            value[chosen] = np.broadcast_to(left, shape)[rows][chosen]
-            threshold[chosen] = np.broadcast_to(right, shape)[rows][chosen]
-        for name, asked in (("value", self._params.value), ("threshold", self._params.threshold)):
-            if asked is not None:
-                table[name] = np.broadcast_to(asked(columns), shape)[rows]
-        table = {"value": value, "threshold": threshold} | table
-        return [{n: float(c[k]) for n, c in table.items() if not np.isnan(c[k])} for k in range(len(rows))]
-
-    def _live_values(self, fleet: Fleet, at: Places, now_ms: int) -> list[dict[str, float]]:
-        columns = LiveColumns(fleet, fleet.live[self.kinds[0]], at, now_ms)
-        return self._values(columns, np.arange(len(at)))
 
     def _tell(
         self,
         fleet: Fleet,
         at: Places,
-        states: list[str],
+        fires: Mask,
         when: npt.NDArray[np.int64],
-        told: list[dict[str, float]],
+        numbers: Numbers,
         reason: str = "",
     ) -> list[Transition]:
         live = fleet.live[self.kinds[0]]
-        out = []
-        for k, place in enumerate(at):
-            where = None
-            if self._mobile:
-                where = (float(live.column("lon_deg")[place]), float(live.column("lat_deg")[place]))
-            entity, onset = self._entity(int(place)), int(self._pend[place])
-            made = transition(
-                self._rule, self._registry, self._sky, entity, states[k], int(when[k]), onset, told[k], reason, where
+        return [
+            self._teller.tell(
+                live, int(p), ACTIVE if fires[k] else CLEARED, int(when[k]), int(self._pend[p]), numbers[k], reason
             )
-            out.append(made)
-        return out
-
-    def _entity(self, place: int) -> str:
-        return f"device:{self._registry.assets[self._rows[place]].id}"
+            for k, p in enumerate(at)
+        ]
 
     def open(self) -> Mapping[str, int]:
         """Return devices whose alert is active, with the onset of each."""
-        return {self._entity(int(p)): int(self._pend[p]) for p in np.flatnonzero(self._state >= FIRING)}
+        return {self._teller.entity(int(p)): int(self._pend[p]) for p in np.flatnonzero(self._state >= FIRING)}
 
     def pending(self) -> Mapping[str, int]:
         """Return devices that are waiting, with the time since when."""
-        return {self._entity(int(p)): int(self._pend[p]) for p in np.flatnonzero(self._state == WAITING)}
+        return {self._teller.entity(int(p)): int(self._pend[p]) for p in np.flatnonzero(self._state == WAITING)}
 
     def save(self) -> State:
         """Return the state of every device that is not at rest."""
@@ -315,10 +203,3 @@ class ExpressionJudge:
             "state": self._state, "pend": self._pend, "clear": self._clear,
             "last": self._last, "heard": self._heard, "seen": self._seen,
         }  # fmt: skip
-
-
-def _told_names(rule: Rule, kind: Kind) -> list[str]:
-    known = known_names(kind, rule.role)
-    place = Node(None, "", rule.line, rule.id)
-    asked = [name for text in rule.message.values() for name in placeholders(text, place)]
-    return [name for name in dict.fromkeys([*rule.params.on.names, *asked]) if name in known]

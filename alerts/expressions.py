@@ -12,20 +12,30 @@ from __future__ import annotations
 
 import ast
 import difflib
-from collections.abc import Callable
+import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from alerts.closures import (
+    ARITHMETIC,
+    COMPARE,
+    FUNCTIONS,
+    Floats,
+    Mask,
+    Number,
+    Truth,
+    applied,
+    as_truth,
+    column,
+    comparison,
+    constant,
+    joined,
+    negated,
+)
 from alerts.columns import DERIVED, YES_OR_NO, Columns, known_names
 from devices.kinds import Field, Kind
 from devices.yamlfile import ConfigError, Node
-
-Floats = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
-Number = Callable[[Columns], Floats]
-Truth = Callable[[Columns], tuple[Mask, Mask]]
 
 LENGTH_MAX = 1000
 DEPTH_MAX = 40
@@ -96,7 +106,9 @@ def quantity(node: Node, kind: Kind, role: str | None) -> Quantity:
 
 
 def _read(node: Node, kind: Kind, role: str | None) -> tuple[_Compiler, ast.expr, str]:
-    if isinstance(node.value, str) and len(node.value) > LENGTH_MAX:
+    if not isinstance(node.value, str):
+        raise node.error(f"{FORM}; found {type(node.plain()).__name__} {node.plain()!r}")
+    if len(node.value) > LENGTH_MAX:
         raise node.error(f"{len(node.value)} characters; an expression has at most {LENGTH_MAX}")
     text = " ".join(node.text().split())
     try:
@@ -130,19 +142,20 @@ class _Compiler:
         self.fields = frozenset(kind.field_names())
 
     def refuse(self, tree: ast.AST, text: str) -> ConfigError:
-        return self.node.error(f"'{ast.unparse(tree)}': {text}")
+        shown = ast.unparse(tree)
+        return self.node.error(f"{shown}: {text}" if shown.startswith("'") else f"'{shown}': {text}")
 
     def truth(self, tree: ast.expr) -> Truth:
         if isinstance(tree, ast.BoolOp):
-            return _joined([self.truth(part) for part in tree.values], all_of=isinstance(tree.op, ast.And))
+            return joined([self.truth(part) for part in tree.values], all_of=isinstance(tree.op, ast.And))
         if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.Not):
-            return _negated(self.truth(tree.operand))
+            return negated(self.truth(tree.operand))
         if isinstance(tree, ast.Compare):
             return self.compared(tree)
         if isinstance(tree, ast.Name):
             field = self.look_up(tree)
             if tree.id in YES_OR_NO or (field is not None and field.type == "bool"):
-                return _as_truth(_column(tree.id))
+                return as_truth(column(tree.id))
             raise self.refuse(tree, f"is a number, not a yes or no; compare it, such as '{tree.id} > 0'")
         if isinstance(tree, ast.Constant):
             raise self.refuse(tree, "is the same for every reading; a yes or no must follow from names")
@@ -155,16 +168,16 @@ class _Compiler:
         sides = [tree.left, *tree.comparators]
         links = []
         for left, op, right in zip(sides, tree.ops, sides[1:], strict=False):
-            if type(op) not in _COMPARE:
+            if type(op) not in COMPARE:
                 raise self.refuse(tree, FORM)
             a, b = self.side(left, right), self.side(right, left)
-            holds = _comparison(a, b, *_COMPARE[type(op)])
+            holds = comparison(a, b, *COMPARE[type(op)])
             if self.measures(left):
                 self.comparisons.append(Comparison(a, b, holds))
             elif self.measures(right):
                 self.comparisons.append(Comparison(b, a, holds))
             links.append(holds)
-        return links[0] if len(links) == 1 else _joined(links, all_of=True)
+        return links[0] if len(links) == 1 else joined(links, all_of=True)
 
     def measures(self, tree: ast.expr) -> bool:
         """Whether a reported field stands in it."""
@@ -179,22 +192,24 @@ class _Compiler:
             raise self.refuse(tree, "a quoted word can only be compared with a field that has named codes")
         for code, label in field.codes.items():
             if label == tree.value:
-                return _constant(float(code))
+                return constant(float(code))
         raise self.refuse(tree, f"{field.name} has no such code; it has {', '.join(map(repr, field.codes.values()))}")
 
     def number(self, tree: ast.expr) -> Number:
         if isinstance(tree, ast.Constant):
             if isinstance(tree.value, bool) or not isinstance(tree.value, int | float):
                 raise self.refuse(tree, "expected a number; a yes or no is written as 'door_open' or 'not door_open'")
-            return _constant(float(tree.value))
+            if not math.isfinite(tree.value):
+                raise self.refuse(tree, "is too large for a number")
+            return constant(float(tree.value))
         if isinstance(tree, ast.Name):
             self.look_up(tree)
-            return _column(tree.id)
+            return column(tree.id)
         if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.USub | ast.UAdd):
             inner = self.number(tree.operand)
             return inner if isinstance(tree.op, ast.UAdd) else lambda columns: -inner(columns)
-        if isinstance(tree, ast.BinOp) and type(tree.op) in _ARITHMETIC:
-            return _applied(_ARITHMETIC[type(tree.op)], [self.number(tree.left), self.number(tree.right)])
+        if isinstance(tree, ast.BinOp) and type(tree.op) in ARITHMETIC:
+            return applied(ARITHMETIC[type(tree.op)], [self.number(tree.left), self.number(tree.right)])
         if isinstance(tree, ast.Call):
             return self.call(tree)
         if isinstance(tree, ast.Compare | ast.BoolOp | ast.UnaryOp):
@@ -203,13 +218,13 @@ class _Compiler:
 
     def call(self, tree: ast.Call) -> Number:
         name = tree.func.id if isinstance(tree.func, ast.Name) else ""
-        if name not in _FUNCTIONS or tree.keywords:
+        if name not in FUNCTIONS or tree.keywords:
             raise self.refuse(tree, "the functions are abs(a), min(a, b, …), max(a, b, …) and default(a, b)")
-        fewest, most, function = _FUNCTIONS[name]
+        fewest, most, function = FUNCTIONS[name]
         if not fewest <= len(tree.args) <= most:
             takes = "one number" if most == 1 else "two numbers" if most == 2 else "two numbers or more"
             raise self.refuse(tree, f"{name}() takes {takes}")
-        return _applied(function, [self.number(part) for part in tree.args])
+        return applied(function, [self.number(part) for part in tree.args])
 
     def look_up(self, tree: ast.Name) -> Field | None:
         name = tree.id
@@ -231,104 +246,3 @@ class _Compiler:
             f"no name '{name}'{meant} Known for {self.role or self.kind.name}: fields {', '.join(fields)}; "
             f"facts {', '.join(facts) or 'none'}; derived {', '.join(DERIVED)}"
         )
-
-
-def _column(name: str) -> Number:
-    return lambda columns: columns(name)
-
-
-def _constant(value: float) -> Number:
-    column = np.float64(value)
-    return lambda _: column  # type: ignore[return-value]  # a number stands for a column of itself
-
-
-def _as_truth(number: Number) -> Truth:
-    def truth(columns: Columns) -> tuple[Mask, Mask]:
-        value = number(columns)
-        return np.abs(value) > 0, value == 0
-
-    return truth
-
-
-def _negated(inner: Truth) -> Truth:
-    def truth(columns: Columns) -> tuple[Mask, Mask]:
-        yes, no = inner(columns)
-        return no, yes
-
-    return truth
-
-
-def _joined(parts: list[Truth], *, all_of: bool) -> Truth:
-    def truth(columns: Columns) -> tuple[Mask, Mask]:
-        yes, no = parts[0](columns)
-        for part in parts[1:]:
-            also, but = part(columns)
-            yes, no = (yes & also, no | but) if all_of else (yes | also, no & but)
-        return yes, no
-
-    return truth
-
-
-def _comparison(left: Number, right: Number, holds: np.ufunc, fails: np.ufunc) -> Truth:
-    if fails is np.not_equal or holds is np.not_equal:  # NaN differs from everything, so unknown is taken out by hand
-
-        def same(columns: Columns) -> tuple[Mask, Mask]:
-            a, b = left(columns), right(columns)
-            known = ~(np.isnan(a) | np.isnan(b))
-            return holds(a, b) & known, fails(a, b) & known
-
-        return same
-
-    def truth(columns: Columns) -> tuple[Mask, Mask]:
-        a, b = left(columns), right(columns)
-        return holds(a, b), fails(a, b)
-
-    return truth
-
-
-def _applied(function: Callable[..., Floats], parts: list[Number]) -> Number:
-    if len(parts) == 1:
-        only = parts[0]
-        return lambda columns: function(only(columns))
-
-    def number(columns: Columns) -> Floats:
-        value = parts[0](columns)
-        for part in parts[1:]:
-            value = function(value, part(columns))
-        return value
-
-    return number
-
-
-def _default(value: Floats, otherwise: Floats) -> Floats:
-    """The value, or another one where it is absent or suspect."""
-    answer: Floats = np.where(np.isnan(value), otherwise, value)
-    return answer
-
-
-def _divide(left: Floats, right: Floats) -> Floats:
-    """Division whose result is unknown where the divisor is nothing."""
-    answer: Floats = np.where(right == 0, np.nan, left / right)
-    return answer
-
-
-_COMPARE: dict[type[ast.cmpop], tuple[np.ufunc, np.ufunc]] = {
-    ast.Lt: (np.less, np.greater_equal),
-    ast.LtE: (np.less_equal, np.greater),
-    ast.Gt: (np.greater, np.less_equal),
-    ast.GtE: (np.greater_equal, np.less),
-    ast.Eq: (np.equal, np.not_equal),
-    ast.NotEq: (np.not_equal, np.equal),
-}
-_ARITHMETIC: dict[type[ast.operator], Callable[..., Floats]] = {
-    ast.Add: np.add,
-    ast.Sub: np.subtract,
-    ast.Mult: np.multiply,
-    ast.Div: _divide,
-}
-_FUNCTIONS: dict[str, tuple[int, int, Callable[..., Floats]]] = {
-    "abs": (1, 1, np.abs),
-    "min": (2, 99, np.minimum),
-    "max": (2, 99, np.maximum),
-    "default": (2, 2, _default),
-}

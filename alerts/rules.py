@@ -156,7 +156,9 @@ def parse_rule(node: Node, catalog: Catalog) -> Rule:
         kind, form = catalog[device], RULE_KINDS[kind_name]
         role = _checked(problems, lambda: _role(node.get("role"), kind.roles), None)
         problems.extend(form.refused(node))
-        params = _checked(problems, lambda: form.parse(own, kind, role), None)
+        strange: list[str] = []
+        params = _checked(strange, lambda: form.parse(own, kind, role), None)
+        problems.extend(one.replace("known here: ", f"known here: {', '.join(KEYS)}, ") for one in strange)
         if message and params is not None:
             problems.extend(_strange_names(node.need("message"), message, form.names(kind, role)))
     if problems:
