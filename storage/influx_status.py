@@ -85,7 +85,7 @@ def retry_after_s(headers: Mapping[str, str]) -> float:
     """
     named = {name.lower(): value for name, value in headers.items()}
     asked = named.get("retry-after", "").strip()
-    if re.fullmatch(r"\d{1,9}(\.\d*)?", asked):
+    if re.fullmatch(r"\d{1,30}(\.\d*)?", asked):
         return min(float(asked), RETRY_AFTER_MAX_S)
     try:
         wait_s = (parsedate_to_datetime(asked) - parsedate_to_datetime(named.get("date", ""))).total_seconds()

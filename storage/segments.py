@@ -105,7 +105,7 @@ def read_header(path: Path) -> Head:
         raise DamagedHeaderError(f"its header cannot be read: {trouble}") from trouble
     if header.format > FORMAT:
         raise NewerFormatError(
-            f"{path.name} has format {header.format}, this Lamplighter reads formats up to {FORMAT}: start the newer one"
+            f"{path.name} has format {header.format}, this Lamplighter reads up to {FORMAT}: start the newer one"
         )
     if header.base != base:
         raise DamagedHeaderError(f"it belongs at position {header.base}, its name says {base}")

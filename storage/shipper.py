@@ -119,11 +119,14 @@ class Shipper:
         return load.records
 
     async def run(self) -> None:
-        """Ship for ever, waiting longer and longer while the store is away; cancel it to stop."""
+        """Ship for ever, waiting longer and longer while the store is away.
+
+        Cancel it to stop; it ends when the shipment under way has ended, so that nothing is closed under its hands.
+        """
         wait_s = WAIT_FIRST_S
         while True:
             try:
-                shipped = await asyncio.to_thread(self.ship_once)
+                shipped = await _to_the_end(asyncio.create_task(asyncio.to_thread(self.ship_once)))
             except StoreAway as trouble:
                 self.away, self.needs_person = str(trouble), trouble.needs_person
                 await asyncio.sleep(max(wait_s, min(trouble.retry_after_s, ASKED_MAX_S)))
@@ -148,14 +151,17 @@ class Shipper:
     def _take(self, max_records: int) -> Load:
         load = Load(self.position)
         rows = 0
-        for position, record in self.journal.read(self.position):
-            load.position, load.totals = position, record.totals
-            load.records += 1
-            load.batches.extend(record.batches)
-            load.rejects.extend(record.rejects)
-            rows += sum(len(batch) for batch in record.batches) + len(record.rejects)
-            if load.records >= max_records or rows >= ROWS_MAX:
-                break
+        try:
+            for position, record in self.journal.read(self.position):
+                load.position, load.totals = position, record.totals
+                load.records += 1
+                load.batches.extend(record.batches)
+                load.rejects.extend(record.rejects)
+                rows += sum(len(batch) for batch in record.batches) + len(record.rejects)
+                if load.records >= max_records or rows >= ROWS_MAX:
+                    break
+        except OSError as trouble:
+            raise StoreAway(f"the journal in {self.journal.folder} cannot be read: {trouble}") from trouble
         return load
 
     def _known(self, batches: Sequence[Batch]) -> tuple[list[Batch], list[Reject]]:
@@ -182,6 +188,17 @@ class Shipper:
     def _release(self) -> None:
         safe = self.position if self.judged is None else min(self.position, self.judged)
         self.journal.release(safe - self.keep_bytes)
+
+
+async def _to_the_end(work: asyncio.Task[int]) -> int:
+    """Wait for work in a thread; a cancellation meanwhile is obeyed when the work has ended."""
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await asyncio.wait({work})
+        if not work.cancelled():
+            work.exception()
+        raise
 
 
 def _reject(refused: Refused, now_ms: int) -> Reject:
