@@ -31,6 +31,8 @@ from ingest.options import BrokerOptions, BrokerTroubleError, dismissed, refused
 BUFFER_BYTES = 256 * 1024
 WATCH_OF_KEEP_ALIVE = 0.2  # how often the line is looked at, in keep-alives
 SILENT_OF_KEEP_ALIVE = 1.25  # silence that ends it; with the look above at most 1.5 keep-alives
+NAP_S = 0.004  # after a small read: let the socket gather, so that the cost of waking is shared by many messages
+NAP_BYTES = 32 * 1024
 GOODBYE_S = 2.0  # for the broker to read what we sent last
 
 _PUBACK = 0x4002  # fixed head of a PUBACK without reason: success (MQTT 5, 3.4.2.1)
@@ -110,6 +112,9 @@ class Connection(asyncio.BufferedProtocol):
         self._heard = self._loop.time()
         self.counters["bytes"] += nbytes
         self._read()
+        if nbytes < NAP_BYTES and not self._paused and self.subscribed.done() and self._transport is not None:
+            self._transport.pause_reading()
+            self._loop.call_later(NAP_S, self._wake)
 
     def connection_lost(self, trouble: Exception | None) -> None:
         """Say that it is over."""
@@ -257,6 +262,10 @@ class Connection(asyncio.BufferedProtocol):
         self._over(BrokerTroubleError(f"the broker sent a packet that cannot be read: {words}"))
 
     # Line and credit.
+
+    def _wake(self) -> None:
+        if not self._paused and self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def _pause(self) -> None:
         if not self._paused and self._transport is not None:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import NamedTuple
 
-QUIET_S = 0.003  # no message for so long ends a group early: the broker has no more, or waits for our credit
+QUIET_S = 0.01  # no message for so long ends a group early: the broker has no more, or waits for our credit
 
 
 class Delivery(NamedTuple):
