@@ -7,7 +7,7 @@ import contextlib
 import hmac
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Body, FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
@@ -15,7 +15,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import Scope
 
-from api import alerts, assets, books, health, problems, schemas
+from api import alerts, assets, books, health, problems, reference, schemas
 from api.guard import COOKIE, Guard
 from api.heartbeat import Heartbeat
 from api.house import House
@@ -59,7 +59,7 @@ def create_app(house: House) -> FastAPI:
         version=house.version,
         description="Readings, alerts and the ledger of one city's streetlights, manhole covers, pumps and trucks.",
         lifespan=lifespan,
-        docs_url=None,  # the stock pages fetch their scripts from outside; /openapi.json is served
+        docs_url=None,  # the stock pages fetch their scripts from outside; see reference.py
         redoc_url=None,
         responses={code: {"model": schemas.ProblemForm} for code in (400, 404, 503)},
     )
@@ -70,6 +70,7 @@ def create_app(house: House) -> FastAPI:
         app.include_router(routes)
     _live(app, house, view, heart)
     _session(app, house)
+    reference.install(app)
     _pages(app)
     return app
 
@@ -130,8 +131,3 @@ def _pages(app: FastAPI) -> None:
     @app.get("/", include_in_schema=False)
     async def not_built() -> HTMLResponse:
         return HTMLResponse(NOT_BUILT)
-
-
-def openapi(house: House) -> dict[str, Any]:
-    """Return the OpenAPI description, for tests and for writing it down."""
-    return create_app(house).openapi()

@@ -139,6 +139,8 @@ def _city(house: House, view: View) -> dict[str, Any]:
         "speed": house.speed,
         "version": house.version,
         "revision": view.revision(),
+        "districts": sorted(registry.group("district").names),
+        "streets": sorted(registry.group("street").names),
         "kinds": [_kind(kind, len(registry.rows_of(kind.name))) for kind in registry.catalog],
         "rules": [
             {

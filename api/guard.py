@@ -75,7 +75,7 @@ class Guard:
         if scope["method"] not in SAFE and not _same_origin(headers, host):
             return 403, "Changes are accepted from the house's own pages and from programs, not from other sites."
         path = scope["path"]
-        asks = path.startswith("/api") or path in ("/metrics", "/openapi.json")
+        asks = path.startswith("/api") or path in ("/metrics", "/openapi.json", "/docs")
         if self.token and asks and path not in OPEN and not _carries(headers, self.token):
             return 401, "Send the token as 'Authorization: Bearer …'."
         return None

@@ -72,6 +72,8 @@ class CityForm(_Form):
     speed: float = Field(description="City seconds a host second; 1 except in a demo.")
     version: str
     revision: str = Field(description="Changes when the registry changes; row numbers hold within one revision.")
+    districts: list[str]
+    streets: list[str]
     kinds: list[KindForm]
     rules: list[RuleForm]
 

@@ -51,6 +51,8 @@ export interface City {
   speed: number
   version: string
   revision: string
+  districts: string[]
+  streets: string[]
   kinds: Kind[]
   rules: Rule[]
 }
@@ -141,6 +143,20 @@ export interface Ledger {
   balanced: boolean
 }
 
+export interface LightingRate {
+  scope: 'road' | 'cabinet' | 'grid'
+  name: string
+  district: string
+  rate: number | null
+  rate_low: number | null
+  rate_high: number | null
+  coverage: number | null
+  lit: number
+  known: number
+  expected: number
+  time_ms: number
+}
+
 export interface Beat {
   now_ms: number
   speed: number
@@ -188,6 +204,7 @@ const id = encodeURIComponent
 export const getCity = () => ask<City>('/api/city')
 export const getRoads = () => ask<Roads>('/api/roads')
 export const getMap = () => ask<AssetColumns>('/api/map')
+export const getLighting = () => ask<LightingRate[]>('/api/lighting?scope=cabinet')
 export const getAsset = (device: string) => ask<AssetDetail>(`/api/assets/${id(device)}`)
 export const findAssets = (part: string) => ask<{ assets: Asset[] }>(`/api/assets?limit=8&find=${id(part)}`)
 export const getAlerts = (state: Alert['state'], limit: number) =>

@@ -19,7 +19,7 @@ const words = {
     yes: '是', no: '否', map: '城市设施地图', whole: '全城', district: '区', street: '街道', road: '道路', cabinet: '箱/站', circuit: '回路',
     grid: '网格', owner: '权属', keeper: '养护', position: '坐标', token: '访问令牌', token_note: '本系统要求访问令牌。', enter: '进入',
     more: '条更早的告警未显示', trouble: '出错', all: '全部', kind_all: '全部设施', on_map: '在地图上查看',
-    open_alerts: '未解除告警', loading: '正在读取城市数据…', retry: '重试',
+    open_alerts: '未解除告警', lighting: '亮灯率', loading: '正在读取城市数据…', retry: '重试',
   },
   en: {
     brand: 'Lamplighter', clock: 'City time', speed: '× speed', find: 'Find an asset by id or name', none_found: 'No asset matches',
@@ -36,7 +36,7 @@ const words = {
     yes: 'yes', no: 'no', map: 'Map of the city’s assets', whole: 'Whole city', district: 'District', street: 'Street', road: 'Road', cabinet: 'Cabinet', circuit: 'Circuit',
     grid: 'Grid cell', owner: 'Owner', keeper: 'Keeper', position: 'Position', token: 'Token', token_note: 'This house asks for a token.', enter: 'Enter',
     more: 'older alerts not shown', trouble: 'Trouble', all: 'All', kind_all: 'All kinds', on_map: 'Show on map',
-    open_alerts: 'Open alerts', loading: 'Reading the city…', retry: 'Try again',
+    open_alerts: 'Open alerts', lighting: 'Lamps lit', loading: 'Reading the city…', retry: 'Try again',
   },
 } as const
 
@@ -70,24 +70,29 @@ export const named = (thing: { name_en: string; name_zh: string }): string =>
   language.value === 'zh' ? thing.name_zh : thing.name_en
 const locale = () => (language.value === 'zh' ? 'zh-CN' : 'en-GB')
 
-const PAIR = /^([^A-Za-z]*[\u3400-\u9fff][^A-Za-z]*?) +([A-Za-z][^\u3400-\u9fff]*)$/
-const pairs = ref<string[]>([])
+// Names may be written in both languages side by side: "滨河路三段 Binhe Road Section 3", "配电箱 Cabinet 1".
+const CJK = /[\u3400-\u9fff]/
+const PAIR = /([^ ]*[\u3400-\u9fff][^ ]*(?: [^ ]*[\u3400-\u9fff][^ ]*)*) ((?=[^\u3400-\u9fff]*[A-Za-z])[^ \u3400-\u9fff]+(?: [^ \u3400-\u9fff]+)*)/g
+const known = ref<string[]>([])
 
-/** The half of a name written in both languages ("滨河路 Binhe Road") that is in the chosen one; else the whole. */
+/** The name in the chosen language where it is written in both; a number that only the Latin half has is kept. */
 export function half(name: string, of: Language = language.value): string {
-  const found = PAIR.exec(name)
-  return (of === 'zh' ? found?.[1] : found?.[2]) ?? name
+  return name.replace(PAIR, (_, zh: string, latin: string) => {
+    if (of === 'en') return latin
+    return zh + (/[\d一二三四五六七八九十]/.test(zh) ? '' : (/ \d+$/.exec(latin)?.[0] ?? ''))
+  })
 }
 
-/** Text with every road, and `more` names, that is written in both languages shown in the chosen one. */
-export function local(text: string, ...more: string[]): string {
-  const told = [...pairs.value, ...more].reduce((out, name) => (name ? out.replaceAll(name, half(name)) : out), text)
-  return told === text ? half(text) : told
-}
+const shorten = (text: string) => known.value.reduce((told, name) => told.replaceAll(name, half(name)), text)
+/** A name in the chosen language; it may begin with a known one ("滨河路三段 Binhe Road Section 3 101"). */
+export const localName = (name: string): string => half(shorten(name))
+/** Text in which every known name, and `more` names, stands in the chosen language only. */
+export const local = (text: string, ...more: string[]): string =>
+  shorten(more.reduce((told, name) => (name ? told.replaceAll(name, localName(name)) : told), text))
 
-/** Learn which roads have such names; the longest first, so that none is taken for the beginning of another. */
-export function learn(roads: string[]): void {
-  pairs.value = roads.filter((name) => PAIR.test(name)).sort((a, b) => b.length - a.length)
+/** Learn the names of roads and districts that are written in both; the longest first, for some begin with others. */
+export function learn(names: string[]): void {
+  known.value = names.filter((name) => CJK.test(name) && /[A-Za-z]/.test(name)).sort((a, b) => b.length - a.length)
 }
 
 export const count = (value: number): string => new Intl.NumberFormat(locale()).format(value)

@@ -273,3 +273,8 @@ async def test_openapi_describes_every_route_and_parameter(client: httpx.AsyncCl
         for method, operation in methods.items():
             assert operation.get("summary"), (method, path)
             assert operation.get("description"), (method, path)
+    page = (await client.get("/docs")).text
+    for path in described["paths"]:
+        assert path in page
+    assert "<script" not in page
+    assert "://" not in page, "the page asks nobody outside"
