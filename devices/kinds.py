@@ -16,7 +16,21 @@ from devices.yamlfile import ConfigError, Node, read_yaml
 CATALOG = Path(__file__).parent / "catalog"
 NAME = re.compile(r"^[a-z][a-z0-9_]{0,47}$")
 FIELD_TYPES = ("float", "int", "bool", "code")
-RESERVED = ("time", "time_ms", "ts", "device", "role", "district", "road", "cabinet")  # tags and columns of our own
+# Tags and columns of our own; the last four are what stores write beside a reading's fields (storage/timeseries.py).
+RESERVED = (
+    "time",
+    "time_ms",
+    "ts",
+    "device",
+    "role",
+    "district",
+    "road",
+    "cabinet",
+    "heard",
+    "suspect",
+    "marks",
+    "sent_ms",
+)
 
 
 @dataclass(frozen=True, slots=True)
