@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import repeat
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -77,11 +78,13 @@ class Form:
         """Return one reading as JSON text."""
         return self._text % (time_ms, *values)
 
-    def messages(self, topics: Sequence[str], rows: Rows, time_ms: Ints, *columns: npt.ArrayLike) -> list[Message]:
+    def messages(
+        self, topics: Sequence[str], rows: Rows, time_ms: Ints, *columns: npt.NDArray[np.generic] | float
+    ) -> list[Message]:
         """Return one message a row; ``columns`` are (n,) or scalar, in the order of the fields."""
         if len(columns) != self._count:
             raise ValueError(f"{len(columns)} columns for {self._count} fields")
-        lists = [np.broadcast_to(column, time_ms.shape).tolist() for column in columns]
+        lists = [c.tolist() if isinstance(c, np.ndarray) and c.ndim else repeat(c, len(rows)) for c in columns]
         text = self._text
         return [
             Message(topics[row], (text % (ts, *values)).encode(), ts)

@@ -128,9 +128,10 @@ class Trucks:
         rng, n = self._rng, len(self._hauls)
         draws = rng.random((3, n))
         jitter = rng.normal(0.0, 1.0, (4, n))
-        self._follow(now_ms)
-        self._drive(draws)
-        self._work(now_ms, draws[2])
+        if self._minutes_left(now_ms) >= 0 or (self._phase != PARKED).any():
+            self._follow(now_ms)
+            self._drive(draws)
+            self._work(now_ms, draws[2])
         keep = 0.983  # a fix's error lasts some minutes: 0.95 from one 15 s report to the next
         fresh = np.sqrt(1 - keep**2) * jitter[:2].T * self._sigma[:, None]
         limit = 3.5 * self._sigma[:, None]
