@@ -41,6 +41,7 @@ class BatchColumns:
 
     def __init__(self, fleet: Fleet, batch: Batch, *, carried: bool = False) -> None:
         self.fleet, self.batch, self.carried = fleet, batch, carried
+        self._live = fleet.live[batch.kind.name]
         self._made: dict[str, Floats] = {}
 
     def __call__(self, name: str) -> Floats:
@@ -54,12 +55,12 @@ class BatchColumns:
         batch = self.batch
         if name in DERIVED:
             return derived(self.fleet, name, batch.device, batch.time_ms)
-        if name in batch.kind.field_names():
-            if not self.carried:
-                return batch.trusted(name)
-            live = self.fleet.live[batch.kind.name]
-            return live.column(name)[live.local[batch.device]]
-        return self.fleet.registry.fact(name)[batch.device]
+        number = self._live.columns.get(name)
+        if number is None:
+            return self.fleet.registry.fact(name)[batch.device]
+        if self.carried:
+            return self._live.column(name)[self._live.local[batch.device]]
+        return np.where(batch.suspect[number], np.nan, batch.values[number])
 
 
 def columns_of(fleet: Fleet, batch: Batch, *, carried: bool = False) -> BatchColumns:
@@ -89,7 +90,7 @@ class LiveColumns:
         rows = self.live.rows[self.at]
         if name in DERIVED:
             return derived(self.fleet, name, rows, np.int64(self.time_ms))
-        if name in self.live.kind.field_names():
+        if name in self.live.columns:
             return self.live.column(name)[self.at]
         return self.fleet.registry.fact(name)[rows]
 

@@ -66,7 +66,8 @@ class ExpressionJudge:
         self._last = np.zeros(count, dtype=np.int64)  # device time of the last reading that could be judged
         self._heard = np.zeros(count, dtype=np.int64)  # host time of the same
         self._seen = np.zeros(count, dtype=np.int32)  # readings that showed the condition
-        self._stirred = False
+        self._awake: Places = np.zeros(0, dtype=np.intp)  # places that are not at rest, and some that were
+        self._woken = False
 
     def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:
         """Judge readings: at most one a device, each newer than its device's last."""
@@ -80,7 +81,6 @@ class ExpressionJudge:
         active = np.flatnonzero(touched)
         if not len(active):
             return []
-        self._stirred = True
         return self._judge(fleet, columns, active, places[active], yes[active], no[active], now_ms)
 
     def _judge(
@@ -91,6 +91,9 @@ class ExpressionJudge:
         apart = time - self._last[at] > self._hold[self._role[at]]  # too long unheard: the waiting starts again
         begins = yes & ((state == REST) | ((state == WAITING) & apart))
         goes_on = yes & (state == WAITING) & ~apart
+        wakes = yes & (state == REST)
+        if wakes.any():
+            self._awake, self._woken = np.concatenate((self._awake, at[wakes])), True
         pend[begins] = time[begins]
         seen = np.where(begins, 1, seen + goes_on)
         fires = (begins | goes_on) & (time - pend >= self._rule.for_ms) & (seen >= self._params.samples)
@@ -124,10 +127,11 @@ class ExpressionJudge:
 
     def tick(self, fleet: Fleet, now_ms: int) -> list[Transition]:
         """Let the clocks run on in host time while the last reading still stands; close what was heard of no more."""
-        if not self._stirred:
+        if not len(self._awake):
             return []
-        at = np.flatnonzero(self._state)
-        self._stirred = bool(len(at))
+        at = np.unique(self._awake) if self._woken else self._awake
+        self._awake, self._woken = at[self._state[at] != REST], False
+        at = self._awake
         if fleet.resumed_ms == now_ms:  # after a pause, or a host clock set back
             self._heard[at] = np.minimum(self._heard[at], now_ms)
         state = self._state[at]
@@ -175,15 +179,21 @@ class ExpressionJudge:
 
     def open(self) -> Mapping[str, int]:
         """Return devices whose alert is active, with the onset of each."""
-        return {self._teller.entity(int(p)): int(self._pend[p]) for p in np.flatnonzero(self._state >= FIRING)}
+        return {self._teller.entity(int(p)): int(self._pend[p]) for p in self._places() if self._state[p] >= FIRING}
 
     def pending(self) -> Mapping[str, int]:
         """Return devices that are waiting, with the time since when."""
-        return {self._teller.entity(int(p)): int(self._pend[p]) for p in np.flatnonzero(self._state == WAITING)}
+        return {self._teller.entity(int(p)): int(self._pend[p]) for p in self._places() if self._state[p] == WAITING}
+
+    def _places(self) -> Places:
+        """Return the places that are not at rest, in order."""
+        at = np.unique(self._awake)
+        busy: Places = at[self._state[at] != REST]
+        return busy
 
     def save(self) -> State:
         """Return the state of every device that is not at rest."""
-        at = np.flatnonzero(self._state)
+        at = self._places()
         ids = np.array([self._registry.assets[self._rows[p]].id for p in at], dtype="S64")
         return {"ids": ids} | {name: column[at] for name, column in self._stored().items()}
 
@@ -196,7 +206,7 @@ class ExpressionJudge:
         for name, column in self._stored().items():
             column[:] = 0
             column[found[here]] = state[name][here]
-        self._stirred = bool(here.any())
+        self._awake, self._woken = np.flatnonzero(self._state), False
 
     def _stored(self) -> dict[str, npt.NDArray[np.generic]]:
         return {

@@ -64,15 +64,19 @@ class Condition:
         names: names that it uses, in order of appearance.
         truth: columns to (surely true, surely false).
         comparisons: those that a reported field stands in, in order of appearance.
+        computes: whether it does arithmetic, which may overflow.
     """
 
     text: str
     names: tuple[str, ...]
     truth: Truth
     comparisons: tuple[Comparison, ...]
+    computes: bool
 
     def __call__(self, columns: Columns) -> tuple[Mask, Mask]:
         """Return (surely true, surely false) over the columns' rows."""
+        if not self.computes:
+            return self.truth(columns)
         with np.errstate(all="ignore"):
             return self.truth(columns)
 
@@ -95,7 +99,8 @@ def condition(node: Node, kind: Kind, role: str | None) -> Condition:
     """Compile a yes-or-no expression. Raises ConfigError naming file, line, key and the known names."""
     compiler, tree, text = _read(node, kind, role)
     truth = compiler.truth(tree)
-    return Condition(text, tuple(dict.fromkeys(compiler.used)), truth, tuple(compiler.comparisons))
+    computes = any(isinstance(part, ast.BinOp) for part in ast.walk(tree))
+    return Condition(text, tuple(dict.fromkeys(compiler.used)), truth, tuple(compiler.comparisons), computes)
 
 
 def quantity(node: Node, kind: Kind, role: str | None) -> Quantity:

@@ -20,6 +20,7 @@ class Live:
 
     Attributes:
         kind: the kind.
+        columns: column number of each field, by name.
         rows: (m,) registry rows of its devices, in order.
         local: (n,) place of each registry row in these columns, -1 for other kinds.
         values: (fields, m) latest value of each field that lay inside its physical range; NaN before the first.
@@ -29,6 +30,7 @@ class Live:
 
     def __init__(self, kind: Kind, registry: Registry) -> None:
         self.kind = kind
+        self.columns = {name: number for number, name in enumerate(kind.field_names())}
         self.rows = registry.rows_of(kind.name)
         self.local = np.full(len(registry), -1, dtype=np.int32)
         self.local[self.rows] = np.arange(len(self.rows), dtype=np.int32)
@@ -40,14 +42,18 @@ class Live:
         """Take in readings: at most one a device, each newer than its device's last."""
         at = self.local[batch.device]
         fresh = ~(np.isnan(batch.values) | batch.suspect)
-        for number in np.flatnonzero(fresh.any(axis=1)):
-            here = fresh[number]
-            self.values[number, at[here]] = batch.values[number, here]
+        count = np.count_nonzero(fresh, axis=1)
+        for number in np.flatnonzero(count):
+            if count[number] == len(at):
+                self.values[number, at] = batch.values[number]
+            else:
+                here = fresh[number]
+                self.values[number, at[here]] = batch.values[number, here]
         self.time_ms[at] = batch.time_ms
 
     def column(self, name: str) -> npt.NDArray[np.float64]:
         """Return the latest values of one field, (m,)."""
-        found: npt.NDArray[np.float64] = self.values[self.kind.column(name)]
+        found: npt.NDArray[np.float64] = self.values[self.columns[name]]
         return found
 
 

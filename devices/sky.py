@@ -97,8 +97,24 @@ class Sky:
     def sun_altitude_deg(self, time_ms: npt.ArrayLike) -> Floats:
         """Return the sun's geometric altitude over the city's centre, degrees, no refraction.
 
-        Low-precision solar position of the Astronomical Almanac, within 0.02 degrees from 1950 to 2050.
+        Worked out at whole minutes, straight in between, which is right to a ten-thousandth of a degree.
         """
+        time = np.asarray(time_ms, dtype=np.int64)
+        if time.size < 64:
+            return self._altitude_between(time)
+        minute = time // MINUTE_MS
+        first, last = int(minute.min()), int(minute.max())
+        if last - first > time.size:
+            return self._altitude_between(time)
+        knots = self._altitude(np.arange(first, last + 2) * MINUTE_MS)
+        return _between(knots[minute - first], knots[minute - first + 1], time)
+
+    def _altitude_between(self, time: Ints) -> Floats:
+        start = time // MINUTE_MS * MINUTE_MS
+        return _between(self._altitude(start), self._altitude(start + MINUTE_MS), time)
+
+    def _altitude(self, time_ms: Ints) -> Floats:
+        """Low-precision solar position of the Astronomical Almanac, within 0.02 degrees from 1950 to 2050."""
         days = np.asarray(time_ms, dtype=np.float64) / DAY_MS - 10957.5  # since 2000-01-01T12:00Z
         anomaly = np.radians(357.528 + 0.9856003 * days)
         mean = 280.460 + 0.9856474 * days
@@ -169,8 +185,8 @@ class Sky:
         if self._nights[0] != key:
             wanted = sorted({int(day) + shift for day in days for shift in (-2, -1, 0, 1)})
             tables = [_columns([self._sun_night(day) for day in wanted])]
-            for override in self.schedule.overrides:
-                tables.append(_columns([self._fixed_night(day, override) for day in wanted]))
+            fixed = self.schedule.overrides
+            tables += [_columns([self._fixed_night(day, override) for day in wanted]) for override in fixed]
             self._nights = (key, tables)
         return self._nights[1]
 
@@ -214,6 +230,11 @@ def _programmes(registry: Registry, schedule: LightingSchedule) -> npt.NDArray[n
     """Return for each row which table of nights it follows: 0 the sun, k the k-th override."""
     numbers = {override.cabinet: k + 1 for k, override in enumerate(schedule.overrides)}
     return np.array([numbers.get(a.cabinet) or numbers.get(a.id) or 0 for a in registry.assets], dtype=np.int32)
+
+
+def _between(low: Floats, high: Floats, time: Ints) -> Floats:
+    answer: Floats = low + (high - low) * (time % MINUTE_MS / MINUTE_MS)
+    return answer
 
 
 def _pick(table: tuple[Ints, Ints], time: Ints) -> tuple[Ints, Ints]:
