@@ -162,6 +162,15 @@ class Journal:
                     raise
             position = stop
 
+    def tail(self, size: int) -> int:
+        """Return the position of a segment that begins at least ``size`` bytes before the end, or ``start``.
+
+        Where the store was away for hours, a restart need not read hours of journal to know the latest readings.
+        """
+        with self._lock:
+            bases = [segment.base for segment in self._segments if segment.base <= self.end - size]
+        return bases[-1] if bases else self.start
+
     def release(self, before: int) -> None:
         """Delete the segments that lie wholly before ``before``; the one being written always stays."""
         with self._lock:

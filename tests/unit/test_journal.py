@@ -103,6 +103,20 @@ def test_the_record_says_what_was_counted_at_its_end(tmp_path: Path, catalog: Ca
     journal.close()
 
 
+def test_the_tail_begins_at_a_segment_and_is_long_enough(tmp_path: Path, catalog: Catalog) -> None:
+    journal = Journal(tmp_path, catalog, segment_bytes=4096)
+    assert journal.tail(1000) == journal.start
+    for number in range(50):
+        journal.append(lamp_record(catalog, number))
+    journal.sync()
+    for size in (0, 1, 5000, 10_000, 1 << 40):
+        begin = journal.tail(size)
+        assert begin == journal.start or journal.end - begin >= size
+        assert [r.now_ms for _, r in journal.read(begin)][-1] == T0 + 49_007
+    assert journal.tail(5000) > journal.start
+    journal.close()
+
+
 def test_a_second_writer_is_refused(tmp_path: Path, catalog: Catalog) -> None:
     journal = Journal(tmp_path, catalog)
     with pytest.raises(JournalError, match="another Lamplighter"):

@@ -14,11 +14,14 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, text
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateTable
 
 from devices.kinds import Catalog
 from devices.registry import Asset, Permit, Road
 from devices.transition import ACTIVE, CLEARED, Transition, alert_id
 from devices.yamlfile import ConfigError
+from storage import tables
 from storage.database import Database
 from storage.migrations import STEPS, SchemaTooNewError, migrate, version_of
 from storage.operations import Operations
@@ -320,6 +323,19 @@ def test_a_newer_database_is_refused_with_what_to_do(tmp_path: Path) -> None:
         SchemaTooNewError, match=r"version 99, this Lamplighter knows versions up to \d+: start the newer"
     ):
         Operations(url)
+
+
+def test_every_table_and_upsert_can_be_said_to_postgresql() -> None:
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    for table in tables.metadata.sorted_tables:
+        assert str(CreateTable(table).compile(dialect=dialect)).startswith("\nCREATE TABLE")
+    database = Database("sqlite://")
+    database.is_sqlite = False
+    upsert = database.insert(tables.tallies, update=("number",), conflict="name")
+    assert "ON CONFLICT (name) DO UPDATE SET number = excluded.number" in str(upsert.compile(dialect=dialect))
+    once = database.insert(tables.outbox, conflict="key")
+    assert "ON CONFLICT (key) DO NOTHING" in str(once.compile(dialect=dialect))
+    database.close()
 
 
 def test_a_step_that_fails_half_way_leaves_the_version_before_it(tmp_path: Path) -> None:
