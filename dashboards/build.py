@@ -78,8 +78,8 @@ def kind_board(
     if kind.name == "streetlight":
         variables.insert(0, scope_variable(words))
         lighting_panels(shelf, words)
-    board.fleet(shelf)
     board.device(shelf)
+    board.fleet(shelf)
     return _dashboard(kind.name, words.of(kind), shelf, variables, words=words, timezone=timezone)
 
 

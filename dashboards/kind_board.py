@@ -1,7 +1,7 @@
 """The board of one kind of facility, made from the catalog alone, so that a fifth kind has its board at once.
 
-Whole-fleet panels group by district and never by device: fifty thousand series cost seconds and megabytes a query
-(decision 0007). Single devices appear only where one is chosen, and alerts only from the alerts' own measurement.
+Whole-fleet panels group by district and never by device, and lie in folded rows: over fifty thousand lamps each costs
+seconds (decision 0007). Single devices appear only where one is chosen, alerts only from the alerts' own measurement.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class KindBoard:
             groups = self._groups(role)
             if not groups:
                 continue
-            shelf.row(f"{self.words.of(self.kind)} · {role}")
+            shelf.row(f"{self.words.of(self.kind)} · {role}", folded=True)
             here = [f"{ident('role')} = {literal(role)}", *self._here()]
             for fields in groups:
                 shelf.put(self._over_fleet(fields, role, here, step_of(report_s)), 8, 7)

@@ -24,6 +24,7 @@ class Shelf:
 
     def __init__(self) -> None:
         self.panels: list[Panel] = []
+        self._row: RowPanel | None = None
         self._x = 0
         self._y = 0
         self._tallest = 0
@@ -33,7 +34,7 @@ class Shelf:
         if self._x + width > WIDTH:
             self.line()
         panel.gridPos = GridPos(h=height, w=width, x=self._x, y=self._y)
-        self.panels.append(panel)
+        (self.panels if self._row is None else self._row.panels).append(panel)
         self._x += width
         self._tallest = max(self._tallest, height)
 
@@ -42,10 +43,15 @@ class Shelf:
         self._y += self._tallest
         self._x = self._tallest = 0
 
-    def row(self, title: str) -> None:
-        """Begin a titled row."""
+    def row(self, title: str, *, folded: bool = False) -> None:
+        """Begin a titled row; what lies in a folded one is asked for only when somebody opens it."""
+        if self._row is not None:
+            self._y = self._row.gridPos.y + 1  # folded, its panels take no room
+            self._x = self._tallest = 0
         self.line()
-        self.panels.append(RowPanel(title=title, gridPos=GridPos(h=1, w=WIDTH, x=0, y=self._y)))
+        row = RowPanel(title=title, collapsed=folded, gridPos=GridPos(h=1, w=WIDTH, x=0, y=self._y))
+        self.panels.append(row)
+        self._row = row if folded else None
         self._y += 1
 
 

@@ -67,16 +67,34 @@ def test_panel_ids_and_board_uids_are_unique(boards: dict[str, Json]) -> None:
 
 
 def test_panels_lie_inside_the_grid_and_do_not_overlap(boards: dict[str, Json]) -> None:
-    for name, board in boards.items():
-        taken: dict[tuple[int, int], str] = {}
-        for panel in board["panels"]:
-            at = panel["gridPos"]
-            assert at["x"] >= 0
-            assert at["x"] + at["w"] <= 24
-            for x in range(at["x"], at["x"] + at["w"]):
-                for y in range(at["y"], at["y"] + at["h"]):
-                    assert (x, y) not in taken, f"{name}: {panel['title']} lies on {taken[x, y]}"
-                    taken[x, y] = panel["title"]
+    for board in boards.values():
+        apart(board["panels"])
+        for row in board["panels"]:
+            if row.get("panels"):
+                assert row["collapsed"] is True
+                assert min(panel["gridPos"]["y"] for panel in row["panels"]) == row["gridPos"]["y"] + 1
+                apart(row["panels"])
+
+
+def apart(panels: list[Json]) -> None:
+    """Assert that no two panels share a cell of the grid."""
+    taken: dict[tuple[int, int], str] = {}
+    for panel in panels:
+        at = panel["gridPos"]
+        assert at["x"] >= 0
+        assert at["x"] + at["w"] <= 24
+        for x in range(at["x"], at["x"] + at["w"]):
+            for y in range(at["y"], at["y"] + at["h"]):
+                assert (x, y) not in taken, f"{panel['title']} lies on {taken[x, y]}"
+                taken[x, y] = panel["title"]
+
+
+def test_what_costs_by_the_size_of_the_fleet_lies_in_folded_rows(boards: dict[str, Json], catalog: Catalog) -> None:
+    for kind in catalog:
+        for panel in boards[kind.name]["panels"]:
+            for target in panel.get("targets", []):
+                if f'FROM "{kind.name}"' in target["query"]:
+                    assert "${device}" in target["query"], panel["title"]
 
 
 def test_no_key_is_dead_and_no_text_says_null(boards: dict[str, Json]) -> None:
@@ -195,7 +213,7 @@ rules:
 def drawn(board: Json, heading: str = "") -> dict[str, list[tuple[float | None, str]]]:
     """Return the limits drawn on curves, by title, of all rows or of the one whose heading holds ``heading``."""
     found, here = {}, not heading
-    for panel in board["panels"]:
+    for panel in panels_of(board):
         if panel["type"] == "row":
             here = heading in panel["title"]
         if here and panel["type"] == "timeseries":
@@ -227,7 +245,7 @@ def test_a_role_sees_the_limits_of_its_own_rules(catalog: Catalog, rules: RuleSe
 
 def test_a_limited_field_shows_the_extreme_that_a_mean_would_hide(catalog: Catalog, rules: RuleSet) -> None:
     board = kind_board(catalog["manhole"], Words("en"), rules)
-    fleet = [t["query"] for p in board["panels"] for t in p.get("targets", []) if '"district" fill' in t["query"]]
+    fleet = [t["query"] for p in panels_of(board) for t in p.get("targets", []) if '"district" fill' in t["query"]]
     assert any('max("tilt_deg")' in query and 'min("tilt_deg")' not in query for query in fleet)
     assert any('min("battery_percent")' in query and "max(" not in query for query in fleet)
     assert any('max("o2_percent")' in query and 'min("o2_percent")' in query for query in fleet)
