@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import ssl
 import subprocess
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import mqtt5
+import paho.mqtt.client as paho
 import pytest
 import trustme
 
@@ -295,6 +297,49 @@ def test_mosquittos_own_tool_writes_the_same_form_of_password_line(tmp_path: Pat
     ours = password_file([Credential("lamp-0001", "a secret")]).strip().partition(":")[2].split("$")
     assert [len(part) for part in ours] == [len(part) for part in theirs]
     assert ours[1:3] == theirs[1:3], "the same form and the same number of rounds"
+
+
+def test_a_new_device_enters_after_the_broker_has_read_its_files_again_and_a_removed_one_no_more(
+    tmp_path: Path,
+) -> None:
+    (tool,) = need("mosquitto_passwd")
+    house, name, password = House(tmp_path), "lamp-9001", "a-new-secret"
+    try:
+        for arguments, enters in (
+            (["-b", str(tmp_path / "passwords"), name, password], True),
+            (["-D", str(tmp_path / "passwords"), name], False),
+        ):
+            subprocess.run([tool, *arguments], check=True, capture_output=True)
+            os.kill(house.process.pid, signal.SIGHUP)
+            house.passwords[name] = password
+            deadline = time.monotonic() + 5
+            entered = not enters
+            while entered is not enters and time.monotonic() < deadline:
+                with house.client(name) as lamp:
+                    assert isinstance(lamp.welcome, mqtt5.ConnAckPacket)
+                    entered = lamp.welcome.reason_code == 0
+                    if entered and enters:
+                        assert lamp.publish(f"lamplighter/v1/{CITY}/streetlight/{name}/up")
+                        assert not lamp.publish(f"{MINE}/up")
+            assert entered is enters
+    finally:
+        house.process.kill()
+
+
+def test_an_old_device_is_told_success_although_its_message_is_refused(house: House) -> None:
+    with house.client(INGEST, "lamplighter-ingest", inside=True) as ingest:
+        ingest.subscribe(f"lamplighter/v1/{CITY}/+/+/up")
+        for topic, arrives in ((f"{MINE}/up", True), (f"{OTHER}/up", False)):
+            old = paho.Client(paho.CallbackAPIVersion.VERSION2, "lamp-0001", protocol=paho.MQTTv311)
+            old.username_pw_set("lamp-0001", house.passwords["lamp-0001"])
+            old.connect("127.0.0.1", house.inside)
+            old.loop_start()
+            sent = old.publish(topic, b"{}", qos=1)
+            sent.wait_for_publish(5)
+            assert sent.is_published(), "MQTT 3.1.1 has no way to say no"
+            old.disconnect()
+            old.loop_stop()
+            assert ingest.heard(QUIET_S) == ([topic] if arrives else [])
 
 
 def test_a_message_too_large_for_the_house_still_arrives_and_one_too_large_for_the_broker_does_not(

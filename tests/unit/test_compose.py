@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -246,6 +247,34 @@ def test_the_dockerfile_copies_only_what_exists_and_every_room() -> None:
     kept = {line[1:] for line in ignored if line.startswith("!")}
     assert {source.split("/")[0] for source in copied} <= kept
     assert "--require-hashes" in text
+
+
+def test_what_the_image_holds_is_enough_to_check_rules_and_build_boards(tmp_path: Path) -> None:
+    image = tmp_path / "opt"
+    image.mkdir()
+    last_stage = (ROOT / "Dockerfile").read_text(encoding="utf-8").rpartition("\nFROM ")[2]
+    for line in re.findall(r"^COPY (?!--from)(.+)$", last_stage, re.MULTILINE):
+        *sources, target = line.split()
+        for source in sources:
+            if (ROOT / source).is_dir():
+                shutil.copytree(ROOT / source, image / target, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(ROOT / source, image / target)
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(image), "PYTHONDONTWRITEBYTECODE": "1"}
+    for arguments in (["rules", "check"], ["dashboards", "build", "--out", str(home / "boards"), "--language", "en"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "lamplighter", *arguments],
+            cwd=home,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert str(ROOT) not in done.stdout, "it reads the image's own files, not the checkout's"
+    assert (home / "boards" / "boards" / "house.json").is_file()
 
 
 def test_systemd_accepts_the_unit_and_finds_it_confined(tmp_path: Path) -> None:
