@@ -17,6 +17,7 @@ from devices.registry import Registry
 from storage.operations import AlertRow
 
 PAGE_MAX = 1000
+TOLD_MAX = 500  # alerts in one event of the live stream: half a megabyte
 
 AskedState = Literal["active", "acknowledged", "open", "cleared", "pending"]
 AlertId = Annotated[str, Path(description="The alert's id.", pattern=r"^[0-9a-f]{4,32}$")]
@@ -61,9 +62,12 @@ def _place(scope: str, name: str, registry: Registry) -> str:
 
 
 def tell(hub: Hub, rows: Sequence[AlertRow], registry: Registry) -> None:
-    """Publish alerts that began, changed or ended to every open console; from any thread."""
-    for row in rows:
-        hub.publish("alert", alert_form(row, registry))
+    """Publish alerts that began, changed or ended to every open console; from any thread.
+
+    Many go into one event, so that a storm of alerts does not fill the queues of clients that read well.
+    """
+    for start in range(0, len(rows), TOLD_MAX):
+        hub.publish("alerts", {"alerts": [alert_form(row, registry) for row in rows[start : start + TOLD_MAX]]})
 
 
 def open_of(house: House, entity: str) -> list[AlertRow]:

@@ -78,7 +78,7 @@ def create_app(house: House) -> FastAPI:
 def _live(app: FastAPI, house: House, view: View, heart: Heartbeat) -> None:
     @app.get("/api/live", tags=["live"], summary="Live stream (server-sent events)", response_class=StreamingResponse)
     async def live() -> StreamingResponse:
-        """Follow the house: ``hello`` at once, then ``alert``, ``states``, ``moved``, ``registry`` and ``beat``.
+        """Follow the house: ``hello`` at once, then ``alerts``, ``states``, ``moved``, ``registry`` and ``beat``.
 
         The stream tells changes only. A client that connects, or connects again (``Last-Event-ID`` is not needed),
         asks ``/api/map`` and ``/api/alerts`` after ``hello``. A client that reads too slowly is sent ``reconnect`` and

@@ -6,7 +6,8 @@ import { learn, settle } from './words'
 
 export const SEVERITIES = ['critical', 'major', 'minor', 'info'] as const
 export const STATE_NAMES = { '-1': 'silent', 0: 'fine', 1: 'info', 2: 'minor', 3: 'major', 4: 'critical' } as const
-const OPEN_SHOWN = 500 // alerts asked for and kept in each open list; a list longer than a screen is a storm anyway
+/** Alerts asked for in each open list; twice as many are kept. The numbers in the head count all. */
+export const OPEN_SHOWN = 500
 const CLEARED_SHOWN = 200
 
 export type Link = 'connecting' | 'live' | 'lost'
@@ -79,11 +80,15 @@ function setClock(now_ms: number, rate: number): void {
   tick()
 }
 
-function take(alert: api.Alert): void {
-  alerts.set(alert.id, alert)
-  if (alert.asset && alert.asset === selected.value) touched.value++
-  const old = alertsIn('cleared').slice(CLEARED_SHOWN)
-  for (const each of old) alerts.delete(each.id)
+function take(changed: api.Alert[]): void {
+  for (const alert of changed) {
+    alerts.set(alert.id, alert)
+    if (alert.asset && alert.asset === selected.value) touched.value++
+  }
+  for (const old of alertsIn('cleared').slice(CLEARED_SHOWN)) alerts.delete(old.id)
+  for (const state of ['active', 'acknowledged'] as const) {
+    for (const low of alertsIn(state).slice(2 * OPEN_SHOWN)) alerts.delete(low.id)
+  }
 }
 
 async function refresh(): Promise<void> {
@@ -149,7 +154,7 @@ function follow(): void {
     trouble.value = ''
     void reread()
   })
-  on<api.Alert>('alert', inOrder(take))
+  on<{ alerts: api.Alert[] }>('alerts', inOrder((data) => take(data.alerts)))
   on<StateChange>('states', inOrder(takeStates))
   on<Moved>('moved', inOrder((change) => listeners.moved.forEach((fn) => fn(change))))
   on<unknown>('registry', () => void Promise.all([api.getCity(), api.getRoads()]).then(([about, lines]) => {
@@ -179,5 +184,5 @@ function takeStates(change: StateChange): void {
 
 /** Tell the house that somebody takes this alert on. */
 export async function acknowledge(alert: api.Alert, who: string, note: string): Promise<void> {
-  take(await api.acknowledge(alert.id, who, note))
+  take([await api.acknowledge(alert.id, who, note)])
 }

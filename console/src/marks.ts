@@ -52,7 +52,7 @@ export function layers(): LayerSpecification[] {
     {
       id: `${source}-icon`, type: 'symbol', source, filter: shape('square', 'triangle', 'diamond', 'hexagon'),
       layout: {
-        'icon-image': ['get', 'shape'], 'icon-size': ['interpolate', ['linear'], ['zoom'], 11, 0.45, 17, 1],
+        'icon-image': ['get', 'shape'], 'icon-size': ['interpolate', ['linear'], ['zoom'], 10, 0.22, 13, 0.55, 17, 1],
         'icon-allow-overlap': true, 'icon-ignore-placement': true,
       },
       paint: { 'icon-color': stateColour, 'icon-halo-color': GROUND, 'icon-halo-width': 1.5 },
