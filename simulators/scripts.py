@@ -17,9 +17,10 @@ from devices.sky import Sky
 from simulators.city import City
 from simulators.covers import ALERTED_S, RISE_MS
 from simulators.faults import NEVER_MS, Fault
-from simulators.haulage import Haul, find_detour
+from simulators.haulage import HOURS, Haul, find_detour
 from simulators.link import Mishaps
 from simulators.names import PLAZA
+from simulators.trucks import LAST_LOAD_MIN
 from simulators.weather import DAY_MS
 from simulators.world import DEMO, Intervals
 
@@ -45,20 +46,20 @@ class _Script:
     """Gathers faults whose rules exist.
 
     Attributes:
-        start_ms: city time at which the run begins.
+        base_ms: city time from which the minutes of :meth:`at` count.
         slack_ms: city time granted for the way from device to alert.
     """
 
     catalog: Catalog
     rules: RuleSet
     intervals: Intervals
-    start_ms: int
+    base_ms: int
     slack_ms: int
     faults: list[Fault] = field(default_factory=list)
 
     def at(self, minutes: float) -> int:
-        """Return the city time so many minutes after the start."""
-        return self.start_ms + round(minutes * MIN_MS)
+        """Return the city time so many minutes after the base."""
+        return self.base_ms + round(minutes * MIN_MS)
 
     def add(self, kind: str, rule: str, device: str, span: tuple[int, int], how: _How) -> None:
         """Add a fault of one device that is said of the same device."""
@@ -101,7 +102,8 @@ def first_light(
         city: with at least 4 stations, 5 trucks, 8 covers and 5 cabinets.
         catalog, rules: faults of rules that ``rules`` does not have are left out; due times follow the rules' own.
         timezone: IANA name.
-        start_ms: city time at which the run begins; written for about one in the morning.
+        start_ms: city time at which the run begins. Lamps fail when it is dark and trucks stray when they may drive:
+            from about one in the morning on at once, at other hours as soon as it is.
         speed: city seconds a wall second: what the machine may lag on the wall counts so many times in the city.
         intervals: how often devices report.
 
@@ -112,8 +114,15 @@ def first_light(
     registry = Registry(catalog, city.assets, city.roads, city.permits, city.centre)
     sky = Sky(registry, timezone, rules.lighting)
     script = _Script(catalog, rules, intervals, start_ms, round(LAG_WALL_S * speed * 1000))
-    for part in (_lamps, _cabinets, _covers, _stations, _trucks):
-        part(script, city, registry, sky)
+    _covers(script, city)
+    _stations(script, city, sky)
+    dark_ms = _first(start_ms, lambda at: _dark(registry, sky, at))
+    if dark_ms is not None:
+        script.base_ms = dark_ms
+        _lamps(script, city, registry, sky)
+        _cabinets(script, city)
+    script.base_ms = _first(start_ms, lambda at: _may_drive(sky, at)) or start_ms
+    _trucks(script, city)
     script.faults.extend(_also_dark(script, registry))
     return script.faults
 
@@ -122,6 +131,24 @@ def first_light_mishaps(start_ms: int) -> Mishaps:
     """Return the demo's mishaps on the way: some loss, repeats and blind zones, and one of each bad message."""
     moments = [start_ms + minutes * MIN_MS for minutes in (48, 71, 95)]
     return Mishaps(0.0005, 0.004, 0.001, (moments[0],), (moments[1],), (moments[2],))
+
+
+def _first(start_ms: int, suits: Callable[[int], bool]) -> int | None:
+    """Return the first quarter of an hour from the start on that suits, within a day."""
+    return next((at for at in range(start_ms, start_ms + DAY_MS, 15 * MIN_MS) if suits(at)), None)
+
+
+def _dark(registry: Registry, sky: Sky, base_ms: int) -> bool:
+    """Return whether lamps burn long enough from ``base_ms`` on for their part of the script."""
+    times = base_ms + np.array([20, 90, 165]) * MIN_MS
+    rows = np.full(len(times), registry.rows_of("streetlight", "cabinet")[0])
+    return bool(sky.expected_on(rows, times).all())
+
+
+def _may_drive(sky: Sky, base_ms: int) -> bool:
+    """Return whether trucks may drive long enough from ``base_ms`` on for their part of the script."""
+    minutes = sky.local_minute(base_ms + np.array([30, 205 + LAST_LOAD_MIN]) * MIN_MS)
+    return bool(((minutes >= HOURS[0]) | (minutes < HOURS[1])).all())
 
 
 def _of(city: City, role: str, test: Callable[[Asset], bool] = lambda _: True) -> list[Asset]:
@@ -143,7 +170,7 @@ def _lamps(script: _Script, city: City, registry: Registry, sky: Sky) -> None:
     branch = [a.id for a in lamps if rank.get(a.road) == "branch"]
     script.add("lamp_out", "lamp_out", branch[len(branch) // 2], (script.at(50), NEVER_MS), how)
     burning = branch[5]
-    off_ms, bright_ms = _dawn(registry, sky, burning, script.start_ms)
+    off_ms, bright_ms = _dawn(registry, sky, burning, script.base_ms)
     on_ms = off_ms - 10 * MIN_MS
     by_day = _How(how.report_s, max(bright_ms - on_ms, 0))
     script.add("day_burn", "day_burn", burning, (on_ms, NEVER_MS), by_day)
@@ -157,7 +184,7 @@ def _dawn(registry: Registry, sky: Sky, lamp: str, start_ms: int) -> tuple[int, 
     return int(off[0]) if len(off) else start_ms, int(bright[0]) if len(bright) else NEVER_MS // 2
 
 
-def _cabinets(script: _Script, city: City, registry: Registry, sky: Sky) -> None:  # noqa: ARG001 - all parts are alike
+def _cabinets(script: _Script, city: City) -> None:
     """A plaza without light, an open door, a silent cabinet."""
     cabinets = _of(city, "cabinet")
     how = _How(script.intervals.cabinet_s)
@@ -173,7 +200,7 @@ def _cabinets(script: _Script, city: City, registry: Registry, sky: Sky) -> None
     script.add("silent", "cabinet_offline", cabinets[3].id, (script.at(110), script.at(140)), how)
 
 
-def _covers(script: _Script, city: City, registry: Registry, sky: Sky) -> None:  # noqa: ARG001
+def _covers(script: _Script, city: City) -> None:
     """A cover gone, one askew, water to the brim, gas, a weak battery."""
     gone, askew, wet, foul, weak = (_of(city, "cover")[k] for k in (1, 2, 4, 5, 7))
     span = (script.at(45), script.at(110))
@@ -188,7 +215,7 @@ def _covers(script: _Script, city: City, registry: Registry, sky: Sky) -> None: 
     script.add("low_battery", "cover_battery", weak.id, (script.at(40), NEVER_MS), slow)
 
 
-def _stations(script: _Script, city: City, registry: Registry, sky: Sky) -> None:  # noqa: ARG001
+def _stations(script: _Script, city: City, sky: Sky) -> None:
     """A tripped pump, a well that fills, lost mains, a silent station, and two stations with new seepage."""
     how = _How(script.intervals.station_s)
     metered, worn, filling, unmetered = (station.id for station in _of(city, "station")[:4])
@@ -202,7 +229,7 @@ def _stations(script: _Script, city: City, registry: Registry, sky: Sky) -> None
         script.add("pump_fault", "pump_fault", pump, span, how)
     rising = _How(how.report_s, 110 * MIN_MS)
     script.add_of(("well_high", "well_high", f"device:{filling}"), pumps, span, rising)
-    end_ms = _window_end(sky, script.start_ms)
+    end_ms = _window_end(sky, script.base_ms)  # the rule's window, in which so many nights must lie
     on_ms = end_ms - (SEEPAGE_NIGHTS - 1) * DAY_MS - 210 * MIN_MS
     for station in (metered, unmetered):
         script.add("seepage", "seepage", station, (on_ms, NEVER_MS), _How(how.report_s, end_ms - on_ms, 2.2))
@@ -219,7 +246,7 @@ def _window_end(sky: Sky, start_ms: int) -> int:
     return start_ms - start_ms % MIN_MS + (SEEPAGE_WINDOW_END_MIN - minute) % 1440 * MIN_MS
 
 
-def _trucks(script: _Script, city: City, registry: Registry, sky: Sky) -> None:  # noqa: ARG001
+def _trucks(script: _Script, city: City) -> None:
     """Two trucks off their way, one uncovered, one silent."""
     astray = [haul.truck for haul in city.hauls if _has_detour(city, haul)][:2]
     soon = _How(script.intervals.truck_s, TURN_OFF_MIN * MIN_MS)

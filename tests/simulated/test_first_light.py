@@ -134,3 +134,20 @@ def test_faults_of_rules_that_are_not_there_are_left_out(catalog: Catalog, rules
     few = RuleSet(tuple(rule for rule in rules if rule.id in ("lamp_out", "seepage")), rules.lighting)
     script = first_light(build_city(SEED), catalog, few, ZONE, START)
     assert {fault.rule for fault in script} == {"lamp_out", "seepage"}
+
+
+@pytest.mark.parametrize("hour", [6, 12, 18, 21])
+def test_a_run_that_starts_by_day_waits_for_the_dark_and_for_the_permits_hours(
+    catalog: Catalog, rules: RuleSet, hour: int
+) -> None:
+    city, start = build_city(SEED), START - 50 * MINUTE_MS + hour * 60 * MINUTE_MS
+    world = World(city, catalog, ZONE, SEED, start, schedule=rules.lighting)
+    for fault in first_light(city, catalog, rules, ZONE, start):
+        assert fault.on_ms >= start or fault.kind == "seepage"
+        if fault.kind in ("lamp_out", "lamps_out", "cabinet_out") and fault.due_ms < MAY_MS:
+            row = world.registry.rows_of("streetlight", "lamp")[0]
+            assert world.sky.expected_on(row, fault.on_ms)
+            assert world.sky.expected_on(row, fault.due_ms)
+        if fault.kind in ("detour", "uncovered"):
+            minute = int(world.sky.local_minute(fault.on_ms))
+            assert minute >= 22 * 60 or minute < 5 * 60

@@ -1,0 +1,72 @@
+"""Route deviation on recorded drives: against their own roads, against permits that they break, beside the plain rule.
+
+The figures stand in docs/measurements.md, computed by ``python -m bench.recorded``.
+"""
+
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.recorded import delays, judged, named, plainly, recorded_tracks
+from devices.transition import ACTIVE
+from simulators.detours import Detour, cut, moved_to
+from simulators.recorded import Track
+
+pytestmark = pytest.mark.shared_data
+WALKER = "kubicka-00000002"  # a walk at 1.3 m/s whose last ten minutes leave the mapped roads by half a kilometre
+
+
+@pytest.fixture(scope="module")
+def ways(shared_data: Path) -> list[Track]:
+    return recorded_tracks(shared_data)
+
+
+def alerts_of(ways: list[Track]) -> dict[str, list[int]]:
+    found = defaultdict(list)
+    for transition in judged(ways):
+        if transition.state == ACTIVE:
+            found[transition.entity.removeprefix("device:")].append(transition.at_ms)
+    return found
+
+
+@pytest.mark.parametrize("seconds", [1, 15, 30])
+def test_no_vehicle_on_its_own_roads_is_accused_but_the_walker_who_left_them(ways: list[Track], seconds: int) -> None:
+    assert set(alerts_of([way.thinned(seconds) for way in ways])) <= {WALKER}
+
+
+def test_the_walker_is_alerted_where_the_walk_is_hundreds_of_metres_from_any_permitted_road(
+    ways: list[Track],
+) -> None:
+    walk = next(way for way in ways if way.device == WALKER)
+    [told] = [t for t in judged([walk]) if t.state == ACTIVE]
+    assert told.values["distance_m"] > 250
+    assert told.values["outside_m"] > 270
+    assert told.at_ms - walk.time_ms[0] > 8_000_000, "the walk is far along before it leaves its roads"
+    assert plainly(walk), "the plain rule says the same"
+
+
+@pytest.fixture(scope="module")
+def broken(ways: list[Track]) -> list[tuple[Track, Detour]]:
+    """Every drive, reporting every five seconds, against its route led aside by a kilometre over two."""
+    cases = [(way, cut(way, 2000.0, aside=True)) for way in ways]
+    return [(way.thinned(5), case) for way, case in cases if case is not None]
+
+
+def test_a_drive_past_a_detour_of_its_permit_is_found_within_150_seconds(broken: list[tuple[Track, Detour]]) -> None:
+    assert len(broken) >= 50
+    alerts = alerts_of([replace(way, pieces=case.track.pieces) for way, case in broken])
+    late = {way.device: delays(alerts[way.device], case) for way, case in broken}
+    plain = [delays(plainly(replace(way, pieces=case.track.pieces)), case) for way, case in broken]
+    walkers = {way.device for way, case in broken if case.driven_m / ((case.back_ms - case.left_ms) / 1000) < 300 / 150}
+    quick = {device: delay for device, delay in late.items() if device not in walkers}
+    assert all(delay is not None and delay <= 150_000 for delay in quick.values()), quick
+    assert sum(delay is not None for delay in late.values()) > sum(delay is not None for delay in plain)
+    assert np.median([d for d in late.values() if d is not None]) < np.median([d for d in plain if d is not None])
+
+
+def test_a_drive_on_another_vehicles_permit_is_found(ways: list[Track]) -> None:
+    others = [named(moved_to(way, ways[(k + 1) % len(ways)]), "other").thinned(15) for k, way in enumerate(ways)]
+    assert set(alerts_of(others)) == {way.device for way in others}
