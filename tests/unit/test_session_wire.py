@@ -10,7 +10,7 @@ import mqtt5
 import pytest
 
 from ingest import frames
-from ingest.inbox import Delivery
+from ingest.inbox import Delivery, Inbox
 from ingest.session import BrokerOptions, Session
 
 WELCOME = mqtt5.ConnAckPacket().write()
@@ -351,24 +351,34 @@ def test_a_connection_introduces_itself_as_configured() -> None:
 
 
 def test_cancelling_a_gather_loses_nothing() -> None:
-    async def script(peer: Peer, number: int) -> None:
-        await peer.greet()
-        await asyncio.sleep(0.05)
-        for n in range(1, 81):
-            peer.writer.write(publish("a/b", b"%d" % n, n))
-            await asyncio.sleep(0.001)
-        await peer.gone()
-
     async def scene() -> None:
-        async with against(script) as session:
-            gathering = asyncio.create_task(session.gather(age_s=10))
-            await until(lambda: len(session.inbox) >= 3)
-            gathering.cancel()
-            got: list[Delivery] = []
-            while len(got) < 80:
-                got += await session.gather()
-            assert gathering.cancelled()
-            assert [int(item.payload) for item in got] == list(range(1, 81))
+        inbox = Inbox(100)
+        items = [Delivery("a/b", b"%d" % n, n, 1) for n in range(10)]
+        waiting = asyncio.create_task(inbox.gather(50, 10))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.sleep(0)
+        inbox.put(items[:4])
+        halfway = asyncio.create_task(inbox.gather(50, 10))
+        await asyncio.sleep(0)
+        inbox.put(items[4:])
+        halfway.cancel()
+        assert await inbox.gather(50, 10) == items
+        assert waiting.cancelled()
+        assert halfway.cancelled()
+        assert len(inbox) == 0
+
+    asyncio.run(scene())
+
+
+def test_two_gathers_at_once_are_a_mistake() -> None:
+    async def scene() -> None:
+        inbox = Inbox(100)
+        first = asyncio.create_task(inbox.gather(1, 1))
+        await asyncio.sleep(0)
+        with pytest.raises(AssertionError, match="one gather at a time"):
+            await inbox.gather(1, 1)
+        first.cancel()
 
     asyncio.run(scene())
 
