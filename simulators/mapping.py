@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from devices.kinds import Catalog, Kind
 from devices.topics import DEVICE_ID, DEVICE_ID_FORM
 from devices.yamlfile import ConfigError, Node, read_yaml
+from simulators.mapping_time import Clock, Row, parse_time
 
-UNITS = {"ms": 1, "s": 1_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
-PARTS = ("year", "month", "day", "hour", "minute", "second")
 FORMATS = ("csv", "jsonl")
 _SOURCE = ("file", "format", "delimiter", "kind", "device", "time", "fields", "where", "thin_s", "assets", "permits")
 _TEXTS = ("name", "district", "street", "road", "cabinet", "owner", "keeper")
-
-Row = dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +94,7 @@ class Source:
     delimiter: str
     kind: Kind
     device: DeviceName
-    time_ms: Callable[[Row], int]
+    time_ms: Clock
     fields: tuple[FieldRule, ...]
     where: dict[str, tuple[str, ...]]
     thin_s: float
@@ -154,7 +148,7 @@ def _source(node: Node, catalog: Catalog, *, named: bool) -> Source:
         mark.text() if mark else ",",
         kind,
         _device(node.need("device")),
-        _time(node.need("time")),
+        parse_time(node.need("time")),
         tuple(fields),
         {column: _choices(child) for column, child in where.items()} if where else {},
         thin.number(low=0) if thin else 0.0,
@@ -194,68 +188,6 @@ def _field(name: str, node: Node, kind: Kind) -> FieldRule:
         {word: child.number() for word, child in words.items()} if words else {},
         whole,
     )
-
-
-def _zone(node: Node) -> ZoneInfo:
-    zone = node.get("timezone")
-    if zone is None:
-        return ZoneInfo("UTC")
-    try:
-        return ZoneInfo(zone.text())
-    except (ZoneInfoNotFoundError, OSError, ValueError) as trouble:
-        raise zone.error(f"expected an IANA name such as Asia/Shanghai, found '{zone.value}'") from trouble
-
-
-def _time(node: Node) -> Callable[[Row], int]:
-    """Return the reader of one of three forms of time: formatted text, calendar parts, or numbers since a moment."""
-    node.only("column", "format", "parts", "since", "add", "timezone")
-    forms = [key for key in ("column", "parts", "add") if node.get(key)]
-    if len(forms) != 1:
-        raise node.error("expected one of 'column' with 'format', 'parts', or 'add' with 'since'")
-    zone = _zone(node)
-    if forms == ["column"]:
-        form = node.get("format")
-        return _text_time(node.need("column").text(), form.text() if form else "iso", zone)
-    if forms == ["parts"]:
-        return _parts_time(node.need("parts"), zone)
-    since = node.get("since")
-    base = _moment(since, zone) if since else 0
-    units = {column: UNITS[child.text(one_of=tuple(UNITS))] for column, child in node.need("add").items()}
-    return lambda row: base + round(sum(float(str(row[column])) * unit for column, unit in units.items()))
-
-
-def _parts_time(node: Node, zone: ZoneInfo) -> Callable[[Row], int]:
-    columns = {key: child.text() for key, child in node.items()}
-    if not set(columns) <= set(PARTS) or not set(PARTS[:3]) <= set(columns):
-        raise node.error(f"expected columns for {', '.join(PARTS)}; the first three are needed")
-
-    def read(row: Row) -> int:
-        year, month, day, *rest = (int(str(row[columns[part]])) for part in PARTS if part in columns)
-        hour, minute, second = (*rest, 0, 0, 0)[:3]
-        return _ms(datetime(year, month, day, hour, minute, second, tzinfo=zone))
-
-    return read
-
-
-def _text_time(column: str, form: str, zone: ZoneInfo) -> Callable[[Row], int]:
-    def read(row: Row) -> int:
-        text = str(row[column])
-        moment = datetime.fromisoformat(text) if form == "iso" else datetime.strptime(text, form)  # noqa: DTZ007
-        return _ms(moment if moment.tzinfo else moment.replace(tzinfo=zone))
-
-    return read
-
-
-def _moment(node: Node, zone: ZoneInfo) -> int:
-    try:
-        moment = datetime.fromisoformat(str(node.value))
-    except ValueError as trouble:
-        raise node.error("expected a moment such as 2015-06-01T08:00:00") from trouble
-    return _ms(moment if moment.tzinfo else moment.replace(tzinfo=zone))
-
-
-def _ms(moment: datetime) -> int:
-    return round(moment.astimezone(UTC).timestamp() * 1000)
 
 
 def _assets(node: Node, kind: Kind) -> AssetRule:

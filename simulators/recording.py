@@ -18,7 +18,8 @@ import msgspec
 from devices.registry import Asset, Permit
 from devices.topics import DEVICE_ID
 from devices.yamlfile import ConfigError
-from simulators.mapping import AssetRule, FieldRule, Row, Source
+from simulators.mapping import AssetRule, FieldRule, Source
+from simulators.mapping_time import Row
 
 
 class Reading(NamedTuple):
