@@ -91,7 +91,7 @@ def load_only(catalog: Catalog) -> RuleSet:
     return RuleSet((rules["seepage"],), rules.lighting)
 
 
-@pytest.mark.parametrize(("leak", "severity"), [(0.5, "minor"), (1.2, "major")])
+@pytest.mark.parametrize(("leak", "severity"), [(0.4, "minor"), (1.2, "major")])
 def test_a_leak_laid_over_recorded_dry_days_is_found_on_its_third_night(
     shared_data: Path, catalog: Catalog, leak: float, severity: str
 ) -> None:
@@ -109,10 +109,10 @@ def test_a_leak_laid_over_recorded_dry_days_is_found_on_its_third_night(
     dry = [
         part
         for day, part in sorted(days.items())
-        if len(part) == 288 and max(rain.get(day - back, 0.0) for back in range(4)) <= 0.5
+        if len(part) >= 250 and max(rain.get(day - back, 0.0) for back in range(4)) <= 0.5
     ]
     assert len(dry) >= 3
-    night = [float(np.percentile([r.values["inflow_lps"] for r in part[24:60]], 10)) for part in dry]
+    night = [float(np.percentile([r.values["inflow_lps"] for r in part[24:50]], 10)) for part in dry]
     added = leak * float(np.median(night))
     rain_free = {"rain_mm: 0.5": "rain_mm: 0.5\n    without_rain: judge", "    without_rain: skip\n": ""}
     rules = seepage(catalog, rain_free)
