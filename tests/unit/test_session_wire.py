@@ -363,6 +363,7 @@ def test_cancelling_a_gather_loses_nothing() -> None:
         await asyncio.sleep(0)
         inbox.put(items[4:])
         halfway.cancel()
+        await asyncio.sleep(0)
         assert await inbox.gather(50, 10) == items
         assert waiting.cancelled()
         assert halfway.cancelled()
