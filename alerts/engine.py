@@ -176,6 +176,11 @@ class Engine:
             for entity, since in judge.pending().items()
         ]
 
+    def unjudged(self) -> dict[str, int]:
+        """Return by rule how many devices it passes over because a fact that it needs is not in the registry."""
+        lacking = ((rule.id, getattr(judge, "unjudged", 0)) for rule, judge in self._judges)
+        return {rule_id: number for rule_id, number in lacking if isinstance(number, int) and number}
+
     def severity(self, kind: str) -> npt.NDArray[np.int8]:
         """Return a colour for each of the kind's live rows: 0 fine, 1 info to 4 critical, -1 silent or never heard."""
         live = self.fleet.live[kind]

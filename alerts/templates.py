@@ -53,7 +53,8 @@ def number(value: float, spec: str = "") -> str:
         return UNKNOWN
     if spec:
         return format(value, spec)
-    places = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+    size = abs(value)
+    places = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 0.1 else 3
     text = f"{value:.{places}f}"
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if text == "-0" else text

@@ -8,6 +8,7 @@ export default defineConfig({
   plugins: [vue()],
   build: {
     target: 'es2022',
+    license: { fileName: 'licences.md' }, // what the parts we ship ask to be told
     assetsInlineLimit: 0, // the page's policy allows files of its own, not scripts or styles inside it
     chunkSizeWarningLimit: 1500, // MapLibre alone is a megabyte
   },

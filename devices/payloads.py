@@ -189,7 +189,8 @@ def _batch(kind: Kind, block: np.ndarray[Any, np.dtype[np.float64]], device: lis
     batch = make_batch(kind, now_ms, sent, device, np.ascontiguousarray(block[:, 1:].T))
     ahead = sent > now_ms + FUTURE_MS
     if ahead.any():
-        batch.time_ms = np.where(ahead, now_ms, sent)
+        # One millisecond apart, so that several of one device stay several points in the store.
+        batch.time_ms = np.where(ahead, now_ms + np.cumsum(ahead) - 1, sent)
         batch.marks = np.where(ahead, MARK_FUTURE, 0).astype(np.uint8)
     return batch
 

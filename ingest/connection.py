@@ -25,13 +25,16 @@ from mqtt5 import (
 )
 
 from ingest import frames
-from ingest.inbox import Delivery, Inbox
+from ingest.inbox import QUIET_S, Delivery, Inbox
 from ingest.options import BrokerOptions, BrokerTroubleError, dismissed, refused
 
 BUFFER_BYTES = 256 * 1024
 WATCH_OF_KEEP_ALIVE = 0.2  # how often the line is looked at, in keep-alives
 SILENT_OF_KEEP_ALIVE = 1.25  # silence that ends it; with the look above at most 1.5 keep-alives
 NAP_S = 0.004  # after a small read: let the socket gather, so that the cost of waking is shared by many messages
+NAP_BUSY_S = 0.02  # the same while many come; it would slow a broker that waits for credit after 20 messages
+BUSY = 2000.0  # messages a second from which on it is many: more than such a broker can bring with the short nap
+PACE = 0.1  # weight of the newest read in the pace
 NAP_BYTES = 32 * 1024
 GOODBYE_S = 2.0  # for the broker to read what we sent last
 
@@ -70,6 +73,7 @@ class Connection(asyncio.BufferedProtocol):
         self._buffer = memoryview(bytearray(BUFFER_BYTES))
         self._start = self._end = 0
         self._paused = False
+        self._pace = 0.0
         self._keep_alive_s = options.keep_alive_s
         self._heard = self._spoke = self._loop.time()
         self._watch: asyncio.TimerHandle | None = None
@@ -109,12 +113,22 @@ class Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Read what came."""
         self._end += nbytes
-        self._heard = self._loop.time()
         self.counters["bytes"] += nbytes
+        before = self.counters["messages"]
         self._read()
+        nap_s = self._nap(self.counters["messages"] - before)
         if nbytes < NAP_BYTES and not self._paused and self.subscribed.done() and self._transport is not None:
             self._transport.pause_reading()
-            self._loop.call_later(NAP_S, self._wake)
+            self._loop.call_later(nap_s, self._wake)
+
+    def _nap(self, count: int) -> float:
+        """Return how long to let the socket gather after a read of ``count`` messages, by the pace of late."""
+        now = self._loop.time()
+        self._pace += PACE * (count / max(now - self._heard, 1e-4) - self._pace)
+        self._heard = now
+        nap_s = NAP_BUSY_S if self._pace > BUSY else NAP_S
+        self.inbox.quiet_s = max(QUIET_S, 1.25 * nap_s)
+        return nap_s
 
     def connection_lost(self, trouble: Exception | None) -> None:
         """Say that it is over."""

@@ -31,12 +31,14 @@ class Inbox:
     new window after every PUBACK, and QoS 0 messages know no credit: those then wait in the socket and the broker.
 
     Attributes:
+        quiet_s: a pause so long ends a group early; longer than the connection's nap between reads.
         on_room: called when deliveries were taken, so that a paused connection reads again.
     """
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.items: list[Delivery] = []
+        self.quiet_s = QUIET_S
         self.on_room: Callable[[], None] = lambda: None
         self._first_at = 0.0
         self._wanted = 0
@@ -68,7 +70,7 @@ class Inbox:
             left_s = self._first_at + age_s - loop.time()
             if left_s <= 0:
                 break
-            await self._wait(enough, min(left_s, QUIET_S))
+            await self._wait(enough, min(left_s, self.quiet_s))
             if len(self.items) == held:
                 break
         taken = self.items[:count_max]

@@ -41,7 +41,7 @@ def _journal(house: House) -> Part:
     trouble = house.watch.pulse.journal_trouble
     if trouble:
         return Part("journal", False, f"nothing is acknowledged until the disk takes records again: {trouble}")
-    waiting = (house.journal.end - house.journal.start) / (1 << 20)
+    waiting = house.journal.bytes_used / (1 << 20)
     damage = f"; set aside: {'; '.join(house.journal.damage)}" if house.journal.damage else ""
     return Part("journal", True, f"{waiting:.1f} MB on disk{damage}")
 
@@ -52,11 +52,12 @@ def _ledger(house: House) -> Part:
 
 
 def _store(house: House) -> Part:
-    trouble = house.timeseries.check()
+    trouble = house.shipper.away or house.timeseries.check()
     kind = house.settings.store.kind
-    if trouble is None:
+    if not trouble:
         return Part("store", True, f"{kind} takes readings")
-    return Part("store", False, f"{kind} is away, readings wait in the journal and alerts go on: {trouble}")
+    until = "until somebody mends it" if house.shipper.needs_person else "until it is back"
+    return Part("store", False, f"{kind} is away, readings wait in the journal {until} and alerts go on: {trouble}")
 
 
 def _disk(house: House) -> Part:
@@ -94,7 +95,7 @@ def figures(house: House) -> list[Figure]:
         Figure("readings", "Readings taken the whole way.", {(): pulse.readings}, counter=True),
         Figure("acknowledge_p99_ms", "Receive to acknowledge, 99th percentile of the latest groups.", {(): high}),
         Figure("broker_connected", "1 while connected to the broker.", {(): float(session.connected)}),
-        Figure("journal_bytes", "Bytes of journal on disk.", {(): house.journal.end - house.journal.start}),
+        Figure("journal_bytes", "Bytes of journal on disk.", {(): house.journal.bytes_used}),
         Figure("journal_trouble", "1 while the journal refuses records.", {(): float(bool(pulse.journal_trouble))}),
         Figure("cpu_seconds", "CPU seconds of this process.", {(): usage.ru_utime + usage.ru_stime}, counter=True),
         Figure("resident_max_bytes", "Largest resident size of this process.", {(): usage.ru_maxrss * 1024}),

@@ -111,6 +111,6 @@ def _pulse(house: House, now_ms: int) -> OwnPoint:
         "batch_rows": house.watch.pulse.readings / max(house.watch.pulse.groups, 1),
         "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "outbox_due": float(house.operations.outbox_counts().get("due", 0)),
-        "journal_bytes": float(house.journal.end - house.journal.start),
+        "journal_bytes": float(house.journal.bytes_used),
     }
     return OwnPoint("house", {"city": house.settings.city.id}, fields, now_ms)

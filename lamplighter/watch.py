@@ -39,6 +39,7 @@ log = structlog.get_logger("watch")
 JOURNAL_RETRY_S = 1.0  # a full or failing disk is asked again this often; meanwhile nothing is acknowledged
 SNAPSHOT_S = 60.0  # host seconds between snapshots: bounds how much journal a restart reads again
 LATENCIES_KEPT = 4096
+REMEMBERED_BYTES = 64 << 20  # journal read again for the sieve: about a million readings
 
 
 @dataclass(slots=True)
@@ -105,7 +106,7 @@ class Watch:
             self.engine.load(arrays)
         self.shipper.judged = judged_to
         judged = 0
-        for position, record in self.journal.read(self.journal.start):
+        for position, record in self.journal.read(min(judged_to, self.journal.tail(REMEMBERED_BYTES))):
             for batch in record.batches:
                 self.sieve.remember(batch)
             if position > judged_to:

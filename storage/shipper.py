@@ -24,7 +24,7 @@ from storage.timeseries import Refused, StoreAway, TimeSeries
 
 RECORDS_MAX = 500  # records taken at once
 ROWS_MAX = 20_000  # readings after which no further record is taken; four requests of InfluxDB's advised size
-IDLE_S = 0.2  # pause while the journal has nothing new
+IDLE_S = 0.5  # pause unless a full load was waiting: few large writes cost less than many small ones
 WAIT_FIRST_S, WAIT_MAX_S = 0.5, 60.0  # waits double from the first to the longest
 ASKED_MAX_S = 600.0  # longest wait that a store may ask for
 KEEP_BYTES = 64 << 20  # journal kept behind the shipper, so that duplicates are recognised after a restart
@@ -60,6 +60,7 @@ class Shipper:
         position: journal position up to which everything is shipped.
         judged: journal position up to which a snapshot of the rule engine reaches; nothing behind it is released.
             None: no snapshots are taken.
+        full: whether the latest load reached its limit, so that more is waiting.
         away: why the store takes nothing just now, empty while it does.
         needs_person: True where waiting alone will not help.
         stored, quarantined: readings shipped since the start.
@@ -81,6 +82,7 @@ class Shipper:
         self.keep_bytes = min(keep_bytes, journal.limit_bytes // 4)
         self.position = operations.shipped().position
         self.judged: int | None = None
+        self.full = False
         self.away = ""
         self.needs_person = False
         self.stored = 0
@@ -134,7 +136,7 @@ class Shipper:
                 continue
             self.away, self.needs_person = "", False
             wait_s = WAIT_FIRST_S
-            if shipped == 0:
+            if not shipped or not self.full:
                 await asyncio.sleep(IDLE_S)
 
     def drain(self) -> int:
