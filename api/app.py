@@ -15,7 +15,7 @@ from fastapi.staticfiles import StaticFiles
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import Scope
 
-from api import alerts, assets, books, health, problems, reference, schemas
+from api import alerts, assets, books, city, health, problems, reference, schemas
 from api.guard import COOKIE, Guard
 from api.heartbeat import Heartbeat
 from api.house import House
@@ -66,8 +66,10 @@ def create_app(house: House) -> FastAPI:
     problems.install(app)
     app.add_middleware(GZipMiddleware, minimum_size=2048, compresslevel=4)
     app.add_middleware(Guard, token=house.token, hosts=tuple(house.hosts))  # outermost: also dresses errors
-    for routes in (assets.routes(house, view), alerts.routes(house), books.routes(house), health.routes(house, view)):
-        app.include_router(routes)
+    for part in (city, assets, health):
+        app.include_router(part.routes(house, view))
+    for part in (alerts, books):
+        app.include_router(part.routes(house))
     _live(app, house, view, heart)
     _session(app, house)
     reference.install(app)
