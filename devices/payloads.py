@@ -23,6 +23,7 @@ PAYLOAD_BYTES_MAX = 256 * 1024  # a concentrator's day of 15-minute readings is 
 READINGS_MAX = 2000  # readings in one message
 FUTURE_MS = 120_000  # device clocks further ahead than this are clamped (alerting.md part 5)
 OLDEST_MS = 946_684_800_000  # 2000-01-01: before this a device's clock was never set
+EXACT_MAX = 2**53  # whole numbers beyond it do not fit a column of float64
 NEWEST_MS = 4_102_444_800_000  # 2100-01-01: beyond this the unit is not milliseconds
 
 REASONS = ("topic", "kind", "unknown_device", "too_large", "unreadable", "wrong_form", "clock")
@@ -212,8 +213,9 @@ def reading_type(kind: Kind) -> type[msgspec.Struct]:
 
 
 def _json_type(declared: Field) -> Any:  # noqa: ANN401 - a type made at run time
+    exact = Annotated[int, msgspec.Meta(ge=-EXACT_MAX, le=EXACT_MAX)]
     if declared.type == "bool":
-        return bool | int | None
+        return bool | exact | None
     if declared.type in ("int", "code"):
-        return int | None
+        return exact | None
     return float | None
