@@ -12,21 +12,15 @@ import numpy as np
 from mqtt5 import (
     ConnAckPacket,
     ConnAckReasonCode,
-    ConnectPacket,
     DisconnectPacket,
     DisconnectReasonCode,
     PublishPacket,
-    QoS,
-    RetainHandling,
     SubAckPacket,
-    SubAckReasonCode,
-    SubscribePacket,
-    TopicFilter,
 )
 
-from ingest import frames
+from ingest import frames, hello
 from ingest.inbox import QUIET_S, Delivery, Inbox
-from ingest.options import BrokerOptions, BrokerTroubleError, dismissed, refused
+from ingest.options import BrokerOptions, BrokerTroubleError
 
 BUFFER_BYTES = 256 * 1024
 WATCH_OF_KEEP_ALIVE = 0.2  # how often the line is looked at, in keep-alives
@@ -83,19 +77,7 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Introduce ourselves."""
         self._transport = cast("asyncio.Transport", transport)
-        options = self.options
-        self._send(
-            ConnectPacket(
-                options.client_id,
-                username=options.username,
-                password=None if options.password is None else options.password.encode(),
-                clean_start=False,
-                keep_alive=max(1, round(options.keep_alive_s)),
-                session_expiry_interval=options.session_expiry_s,
-                receive_max=options.receive_maximum,
-                max_packet_size=options.packet_bytes_max,
-            ).write()
-        )
+        self._send(hello.connect(self.options))
         self._watch = self._loop.call_later(self._keep_alive_s * WATCH_OF_KEEP_ALIVE, self._look)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the buffer's size is ours to choose
@@ -217,11 +199,11 @@ class Connection(asyncio.BufferedProtocol):
         elif isinstance(packet, SubAckPacket):
             self._answered(packet)
         elif isinstance(packet, DisconnectPacket):
-            self._over(dismissed(self.options, packet))
+            self._over(hello.dismissed(self.options, packet))
 
     def _welcomed(self, packet: ConnAckPacket) -> None:
         if packet.reason_code is not ConnAckReasonCode.SUCCESS:
-            self._over(BrokerTroubleError(refused(self.options, packet)))
+            self._over(BrokerTroubleError(hello.refused(self.options, packet)))
             return
         if self.welcomed.done():
             self._malformed("a second CONNACK")
@@ -231,23 +213,13 @@ class Connection(asyncio.BufferedProtocol):
             self._keep_alive_s = packet.server_keep_alive
         if packet.session_present:
             self.counters["forgotten"] += self.inbox.forget()
-        filters = [
-            TopicFilter(
-                pattern,
-                max_qos=QoS.AT_LEAST_ONCE,
-                retain_handling=RetainHandling.SEND_IF_SUBSCRIPTION_NOT_EXISTS,
-            )
-            for pattern in self.filters
-        ]
-        self._send(SubscribePacket(1, filters).write())
+        self._send(hello.subscribe(self.filters))
 
     def _answered(self, packet: SubAckPacket) -> None:
-        for pattern, code in zip(self.filters, packet.reason_codes, strict=False):
-            if code is not SubAckReasonCode.GRANTED_QOS_AT_LEAST_ONCE:
-                words = code.name.lower().replace("_", " ")
-                self._over(BrokerTroubleError(f"the broker refuses the subscription to '{pattern}': {words}"))
-                return
-        if not self.subscribed.done():
+        words = hello.not_granted(self.filters, packet)
+        if words:
+            self._over(BrokerTroubleError(words))
+        elif not self.subscribed.done():
             self.subscribed.set_result(None)
 
     def _check_unfinished(self, rest: memoryview) -> None:

@@ -1,12 +1,10 @@
-"""How to reach the broker, and the words for what it answers."""
+"""How to reach the broker, and the trouble that there can be with it."""
 
 from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
-
-from mqtt5 import ConnAckPacket, ConnAckReasonCode, DisconnectPacket, DisconnectReasonCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,36 +83,3 @@ class BrokerTroubleError(Exception):
         self.taken_over = taken_over
         self.unexplained = unexplained
         super().__init__(words)
-
-
-def refused(options: BrokerOptions, answer: ConnAckPacket) -> str:
-    """Return the words for a CONNACK that says no."""
-    who = f"user '{options.username}'" if options.username else "a client without user name"
-    known = {
-        "BAD_USER_NAME_OR_PASSWORD": f"wrong user name or password for {who}",
-        "NOT_AUTHORIZED": f"{who} is not let in: wrong password, or the broker asks for one",
-        "CLIENT_ID_NOT_VALID": f"client id '{options.client_id}' is not accepted",
-        "UNSUPPORTED_PROTOCOL_VERSION": "it does not speak MQTT 5",
-    }
-    words = known.get(answer.reason_code.name, _plain(answer.reason_code))
-    return f"the broker refuses the connection: {words}{_detail(answer.reason_str)}"
-
-
-def taken_over(options: BrokerOptions) -> str:
-    """Return the words for a client id that somebody else uses too."""
-    return f"another process connects with our client id '{options.client_id}'; standing back"
-
-
-def dismissed(options: BrokerOptions, packet: DisconnectPacket) -> BrokerTroubleError:
-    """Return the trouble that a DISCONNECT from the broker means."""
-    if packet.reason_code is DisconnectReasonCode.SESSION_TAKEN_OVER:
-        return BrokerTroubleError(taken_over(options), taken_over=True)
-    return BrokerTroubleError(f"the broker ended it: {_plain(packet.reason_code)}{_detail(packet.reason_str)}")
-
-
-def _plain(code: ConnAckReasonCode | DisconnectReasonCode) -> str:
-    return f"{code.name.lower().replace('_', ' ')} (0x{int(code):02X})"
-
-
-def _detail(text: str | None) -> str:
-    return f" ({text})" if text else ""

@@ -15,8 +15,9 @@ from typing import Any
 import structlog
 
 from ingest.connection import Connection
+from ingest.hello import taken_over
 from ingest.inbox import Delivery, Inbox
-from ingest.options import BrokerOptions, BrokerTroubleError, TlsOptions, taken_over
+from ingest.options import BrokerOptions, BrokerTroubleError, TlsOptions
 
 __all__ = ["BrokerOptions", "BrokerTroubleError", "Delivery", "Session", "TlsOptions"]
 
