@@ -31,8 +31,9 @@ class GateParams:
         resync_ms: after rejecting for so long the position is taken as it is.
         gap_ms: after so long without a fix the position is taken as it is.
         max_kmh: highest believable speed, the only test for vehicles that report no speed.
-        standing_kmh: a reported speed below this is standing.
-        anchor_m: without reported speed, movement is counted in steps of at least this (drift is smaller).
+        standing_kmh: a speed below this is standing.
+        anchor_m: without reported speed, movement is counted in steps of at least this, each faster than standing:
+            a receiver drifts less far and more slowly.
     """
 
     gate_m: float = 60.0
@@ -73,7 +74,7 @@ class Reckoning:
 
     Attributes:
         state: arrays (m,) by name: ``ref_e ref_n`` m, ``vel_e vel_n`` m/s (NaN unknown), ``ref_ms``,
-            ``reject_ms`` start of the present run of rejects, ``anchor_e anchor_n`` m.
+            ``reject_ms`` start of the present run of rejects, ``anchor_e anchor_n`` m with ``anchor_ms``.
         resyncs: times that a position was taken over after ``resync_ms`` of rejects.
     """
 
@@ -86,6 +87,7 @@ class Reckoning:
         }
         self.state["ref_ms"] = np.zeros(trucks, np.int64)
         self.state["reject_ms"] = np.zeros(trucks, np.int64)
+        self.state["anchor_ms"] = np.zeros(trucks, np.int64)
 
     def judge(self, fixes: Fixes, near: Mask) -> tuple[Mask, Floats, Floats]:
         """Return which fixes are believed, metres driven since each vehicle's last fix, and metres not yet counted.
@@ -142,15 +144,18 @@ class Reckoning:
 
     def _stepped(self, fixes: Fixes, believed: Mask) -> tuple[Floats, Floats]:
         """Return metres from the anchor for vehicles that have left it behind, for the others what they are from it."""
-        s, truck = self.state, fixes.truck
+        p, s, truck = self.params, self.state, fixes.truck
         step = np.sqrt((fixes.east - s["anchor_e"][truck]) ** 2 + (fixes.north - s["anchor_n"][truck]) ** 2)
-        moved = believed & ~(step < self.params.anchor_m)  # NaN: no anchor yet
-        s["anchor_e"][truck[moved]] = fixes.east[moved]
-        s["anchor_n"][truck[moved]] = fixes.north[moved]
+        slowest_m = (fixes.time_ms - s["anchor_ms"][truck]) / 1000.0 * p.standing_kmh / KMH
+        left = step >= p.anchor_m
+        moves = believed & (left | (slowest_m >= p.anchor_m) | np.isnan(step))
+        self.drop_anchor(fixes.take(moves))
         step = np.nan_to_num(step)
-        return np.where(moved, step, 0.0), np.where(moved, 0.0, step)
+        counted = moves & left & (step >= slowest_m)
+        return np.where(counted, step, 0.0), np.where(moves, 0.0, step)
 
     def drop_anchor(self, fixes: Fixes) -> None:
         """Count movement of these vehicles from here."""
         self.state["anchor_e"][fixes.truck] = fixes.east
         self.state["anchor_n"][fixes.truck] = fixes.north
+        self.state["anchor_ms"][fixes.truck] = fixes.time_ms

@@ -122,7 +122,7 @@ class RouteWatch:
         self.state: dict[str, npt.NDArray[Any]] = {
             "phase": np.zeros(trucks, np.int8),
             **{name: np.zeros(trucks, np.int64) for name in ("last_ms", "onset_ms", "outside_ms", "back_ms")},
-            **{name: np.zeros(trucks) for name in ("outside_m", "last_e", "last_n", "distance_m")},
+            **{name: np.zeros(trucks) for name in ("outside_m", "loose_m", "last_e", "last_n", "distance_m")},
         }
         self.counts = dict.fromkeys(("judged", "no_permit", "poor", "disbelieved"), 0)
 
@@ -221,6 +221,7 @@ class RouteWatch:
             self.reckoning.drop_anchor(fixes.take(start))
         held = s["outside_ms"][truck]
         long = (held >= p.for_ms) | ((held >= p.far_for_ms) & (distance >= p.far_m))
+        s["loose_m"][truck] = loose
         far_enough = s["outside_m"][truck] + loose >= p.travelled_m
         fire = (phase == OUTSIDE) & out & long & far_enough
         phase[fire] = ALERTED
@@ -269,5 +270,5 @@ class RouteWatch:
 
     def _verdict(self, truck: int, at_ms: int, reason: str) -> Verdict:
         s = {name: column[truck] for name, column in self.state.items()}
-        numbers = (float(s["distance_m"]), int(s["outside_ms"]), float(s["outside_m"]))
+        numbers = (float(s["distance_m"]), int(s["outside_ms"]), float(s["outside_m"] + s["loose_m"]))
         return Verdict(truck, not reason, at_ms, int(s["onset_ms"]), *numbers, reason)

@@ -97,7 +97,7 @@ class RouteTwin:
         ]
         self.minute, self.params = minute, params
         self.reference: _Reference | None = None
-        self.anchor: Point | None = None
+        self.anchor: tuple[int, Point] | None = None
         self.loose = 0.0
         self.phase, self.onset_ms, self.outside_ms, self.outside_m = "inside", 0, 0, 0.0
         self.back_ms: int | None = None
@@ -185,19 +185,24 @@ class RouteTwin:
             keep = 0.0
         held = at[0] - keep * (at[0] - expected[0]), at[1] - keep * (at[1] - expected[1])
         self.reference = _Reference(held, time_ms, speed)
-        stepped, self.loose = self._step(at)
+        stepped, self.loose = self._step(time_ms, at)
         if speed is None:
             return stepped
         self.loose = 0.0
         return (math.hypot(*before) + moving) / 2 * seconds
 
-    def _step(self, at: Point) -> tuple[float, float]:
+    def _step(self, time_ms: int, at: Point) -> tuple[float, float]:
         """Return metres moved, in whole steps, and what is left over."""
-        step = math.dist(at, self.anchor) if self.anchor else 0.0
-        if self.anchor and step < self.params.gate.anchor_m:
+        g = self.params.gate
+        if self.anchor is None:
+            self.anchor = time_ms, at
+            return 0.0, 0.0
+        step = math.dist(at, self.anchor[1])
+        drift = (time_ms - self.anchor[0]) / 1000.0 * g.standing_kmh / 3.6
+        if step < g.anchor_m and drift < g.anchor_m:
             return 0.0, step
-        self.anchor = at
-        return step, 0.0
+        self.anchor = time_ms, at
+        return (step if step >= g.anchor_m and step >= drift else 0.0), 0.0
 
     def _advance(
         self, time_ms: int, at: Point, distance: float, driven: float, *, out: bool, back: bool
@@ -217,7 +222,7 @@ class RouteTwin:
             self.phase = "inside"
         if self.phase == "inside" and out:
             self.phase, self.onset_ms, self.outside_ms, self.outside_m = "outside", time_ms, 0, 0.0
-            self.back_ms, self.anchor, self.loose = None, at, 0.0
+            self.back_ms, self.anchor, self.loose = None, (time_ms, at), 0.0
         self.last = time_ms, at
         long = self.outside_ms >= p.for_ms or (self.outside_ms >= p.far_for_ms and distance >= p.far_m)
         if self.phase == "outside":
