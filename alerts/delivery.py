@@ -12,6 +12,7 @@ import logging
 import math
 import re
 import threading
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -56,7 +57,12 @@ class Receiver:
 
     def check(self) -> None:
         """Raise ConfigError when the address is not one that can be sent to; the address itself is not shown."""
-        if self.url != LOG and apprise.Apprise.instantiate(self.url, suppress_exceptions=True) is None:
+        if self.url == LOG:
+            return
+        with warnings.catch_warnings():  # apprise loads all its services now, one of which imports a module of old
+            warnings.simplefilter("ignore", DeprecationWarning)
+            known = apprise.Apprise.instantiate(self.url, suppress_exceptions=True)
+        if known is None:
             form = "expected 'log' or an apprise address such as json://host/path; secrets must have the service's form"
             raise ConfigError([f"settings: notify.{self.name}.url: not an address that apprise knows; {form}"])
 

@@ -107,6 +107,7 @@ class Notifier:
         self._timeout_s = timeout_s
         self._desks = {receiver.name: _Desk(receiver) for receiver in receivers}
         self._under_way: dict[int, asyncio.Task[bool]] = {}
+        self._trouble: BaseException | None = None  # of the outbox, met after the caller had its turn back
         self._first: dict[tuple[str, str], int] = {}  # the notice that others of the same alert have to wait for
 
     @property
@@ -117,8 +118,12 @@ class Notifier:
     async def deliver_due(self, now_ms: int) -> int:
         """Send what is due and can be sent without waiting; return how many notices got through during the call.
 
-        What takes longer than a moment goes on by itself and is settled when it ends.
+        What takes longer than a moment goes on by itself and is settled when it ends. Trouble with the outbox itself
+        is raised, at the latest by the next call; what was sent and not written down is sent again.
         """
+        if self._trouble is not None:
+            trouble, self._trouble = self._trouble, None
+            raise trouble
         loop = asyncio.get_running_loop()
         began = loop.time()
         delivered = 0
@@ -160,8 +165,13 @@ class Notifier:
         desk.busy += 1
         task = asyncio.create_task(self._deliver(desk, row, now_ms), name=f"notice-{row.id}")
         self._under_way[row.id] = task
-        task.add_done_callback(lambda _: self._under_way.pop(row.id, None))
+        task.add_done_callback(lambda ended: self._ended(row.id, ended))
         return task
+
+    def _ended(self, number: int, task: asyncio.Task[bool]) -> None:
+        self._under_way.pop(number, None)
+        if not task.cancelled() and task.exception() is not None:
+            self._trouble = task.exception()
 
     async def _deliver(self, desk: _Desk, row: Due, now_ms: int) -> bool:
         loop = asyncio.get_running_loop()
