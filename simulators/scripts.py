@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from alerts.lightgroups import by_grid
-from alerts.offline import Params as OfflineParams
-from alerts.rules import Rule, RuleSet
-from alerts.spans import report_s
+from alerts.rules import RuleSet
 from devices.kinds import Catalog
 from devices.registry import Asset, Registry
 from devices.sky import Sky
@@ -20,70 +17,16 @@ from simulators.faults import NEVER_MS, Fault
 from simulators.haulage import HOURS, Haul, find_detour
 from simulators.link import Mishaps
 from simulators.names import PLAZA
+from simulators.script import MIN_MS, How, Script
 from simulators.trucks import LAST_LOAD_MIN
 from simulators.weather import DAY_MS
 from simulators.world import DEMO, Intervals
 
-MIN_MS = 60_000
 LAG_WALL_S = 1.5  # wall seconds from a device's report to the rule's word, on a busy machine
 TURN_OFF_MIN = 75  # a truck sets out on its next loaded trip within so many minutes
 SEEPAGE_NIGHTS = 3
 SEEPAGE_WINDOW_END_MIN = 5 * 60
 MAY_MS = NEVER_MS  # due time of what may be said because of a fault, but need not
-
-
-@dataclass(frozen=True, slots=True)
-class _How:
-    """How a fault shows: seconds between the reports that do, milliseconds until they do at all, and how much."""
-
-    report_s: float
-    extra_ms: int = 0
-    magnitude: float = 1.0
-
-
-@dataclass(slots=True)
-class _Script:
-    """Gathers faults whose rules exist.
-
-    Attributes:
-        base_ms: city time from which the minutes of :meth:`at` count.
-        slack_ms: city time granted for the way from device to alert.
-    """
-
-    catalog: Catalog
-    rules: RuleSet
-    intervals: Intervals
-    base_ms: int
-    slack_ms: int
-    faults: list[Fault] = field(default_factory=list)
-
-    def at(self, minutes: float) -> int:
-        """Return the city time so many minutes after the base."""
-        return self.base_ms + round(minutes * MIN_MS)
-
-    def add(self, kind: str, rule: str, device: str, span: tuple[int, int], how: _How) -> None:
-        """Add a fault of one device that is said of the same device."""
-        self.add_of((kind, rule, f"device:{device}"), [device], span, how)
-
-    def add_of(self, what: tuple[str, str, str], targets: Sequence[str], span: tuple[int, int], how: _How) -> None:
-        """Add one fault: its kind, rule and entity, the devices it touches, and city time from and until."""
-        kind, rule, entity = what
-        if rule not in {known.id for known in self.rules}:
-            return
-        wait_ms = _delay_ms(self.rules[rule], self.catalog) + round(
-            4 * how.report_s * 1000
-        )  # 3 samples, one of them lost
-        due_ms = span[0] + wait_ms + how.extra_ms + self.slack_ms
-        name = f"{len(self.faults) + 1:02d}-{kind}-{entity.partition(':')[2]}"
-        self.faults.append(Fault(name, kind, rule, entity, *span, due_ms, how.magnitude, tuple(targets)))
-
-
-def _delay_ms(rule: Rule, catalog: Catalog) -> int:
-    """Return how long a rule waits before it speaks."""
-    if isinstance(rule.params, OfflineParams):
-        kind = catalog[rule.device]
-        return rule.params.after.of(report_s(kind, rule.role or kind.roles[0]))
-    return rule.for_ms
 
 
 def first_light(
@@ -113,7 +56,7 @@ def first_light(
     """
     registry = Registry(catalog, city.assets, city.roads, city.permits, city.centre)
     sky = Sky(registry, timezone, rules.lighting)
-    script = _Script(catalog, rules, intervals, start_ms, round(LAG_WALL_S * speed * 1000))
+    script = Script(catalog, rules, intervals, start_ms, round(LAG_WALL_S * speed * 1000))
     _covers(script, city)
     _stations(script, city, sky)
     dark_ms = _first(start_ms, lambda at: _dark(registry, sky, at))
@@ -155,24 +98,24 @@ def _of(city: City, role: str, test: Callable[[Asset], bool] = lambda _: True) -
     return [asset for asset in city.assets if asset.role == role and test(asset)]
 
 
-def _lamps(script: _Script, city: City, registry: Registry, sky: Sky) -> None:
+def _lamps(script: Script, city: City, registry: Registry, sky: Sky) -> None:
     """Single lamps, a road with too many lamps out, and a lamp that burns by day."""
     rank = {road.name: road.rank for road in city.roads}
     lamps = _of(city, "lamp")
     road = next(a.road for a in lamps if rank.get(a.road) == "secondary")
     dark = [a.id for a in lamps if a.road == road][1::3][:10]
-    how = _How(script.intervals.lamp_s)
+    how = How(script.intervals.lamp_s)
     span = (script.at(40), script.at(150))
     for lamp in dark:
         script.add("lamp_out", "lamp_out", lamp, span, how)
-    many = _How(how.report_s, magnitude=len(dark))
+    many = How(how.report_s, magnitude=len(dark))
     script.add_of(("lamps_out", "lighting_rate", f"road:{road}"), dark, span, many)
     branch = [a.id for a in lamps if rank.get(a.road) == "branch"]
     script.add("lamp_out", "lamp_out", branch[len(branch) // 2], (script.at(50), NEVER_MS), how)
     burning = branch[5]
     off_ms, bright_ms = _dawn(registry, sky, burning, script.base_ms)
     on_ms = off_ms - 10 * MIN_MS
-    by_day = _How(how.report_s, max(bright_ms - on_ms, 0))
+    by_day = How(how.report_s, max(bright_ms - on_ms, 0))
     script.add("day_burn", "day_burn", burning, (on_ms, NEVER_MS), by_day)
 
 
@@ -184,40 +127,40 @@ def _dawn(registry: Registry, sky: Sky, lamp: str, start_ms: int) -> tuple[int, 
     return int(off[0]) if len(off) else start_ms, int(bright[0]) if len(bright) else NEVER_MS // 2
 
 
-def _cabinets(script: _Script, city: City) -> None:
+def _cabinets(script: Script, city: City) -> None:
     """A plaza without light, an open door, a silent cabinet."""
     cabinets = _of(city, "cabinet")
-    how = _How(script.intervals.cabinet_s)
+    how = How(script.intervals.cabinet_s)
     plaza = next((a for a in cabinets if a.road == PLAZA), cabinets[0])
     lamps = _of(city, "lamp", lambda a: a.cabinet == plaza.id)
     span = (script.at(60), script.at(135))
     script.add("cabinet_out", "cabinet_dark", plaza.id, span, how)
     script.add("cabinet_out", "feeder_dark", plaza.id, span, how)
     for entity in (f"road:{plaza.road}", f"cabinet:{plaza.id}", f"grid:{lamps[0].grid}"):
-        many = _How(script.intervals.lamp_s, magnitude=len(lamps))
+        many = How(script.intervals.lamp_s, magnitude=len(lamps))
         script.add_of(("cabinet_out", "lighting_rate", entity), [plaza.id], span, many)
     script.add("door_open", "cabinet_door", cabinets[2].id, (script.at(85), script.at(120)), how)
     script.add("silent", "cabinet_offline", cabinets[3].id, (script.at(110), script.at(140)), how)
 
 
-def _covers(script: _Script, city: City) -> None:
+def _covers(script: Script, city: City) -> None:
     """A cover gone, one askew, water to the brim, gas, a weak battery."""
     gone, askew, wet, foul, weak = (_of(city, "cover")[k] for k in (1, 2, 4, 5, 7))
     span = (script.at(45), script.at(110))
-    script.add("cover_open", "cover_open", gone.id, span, _How(ALERTED_S, magnitude=68.0))
-    script.add("cover_open", "cover_tilted", askew.id, span, _How(ALERTED_S, magnitude=17.0))
+    script.add("cover_open", "cover_open", gone.id, span, How(ALERTED_S, magnitude=68.0))
+    script.add("cover_open", "cover_tilted", askew.id, span, How(ALERTED_S, magnitude=17.0))
     span = (script.at(70), script.at(150))
-    flood = _How(ALERTED_S, RISE_MS, wet.facts["depth_m"] + 0.3)
+    flood = How(ALERTED_S, RISE_MS, wet.facts["depth_m"] + 0.3)
     script.add("water_rise", "manhole_water", wet.id, span, flood)
     script.add("water_rise", "manhole_flooded", wet.id, span, flood)
-    script.add("gas_rise", "gas_h2s", foul.id, span, _How(ALERTED_S, RISE_MS // 3, 45.0))
-    slow = _How(script.intervals.cover_s)
+    script.add("gas_rise", "gas_h2s", foul.id, span, How(ALERTED_S, RISE_MS // 3, 45.0))
+    slow = How(script.intervals.cover_s)
     script.add("low_battery", "cover_battery", weak.id, (script.at(40), NEVER_MS), slow)
 
 
-def _stations(script: _Script, city: City, sky: Sky) -> None:
+def _stations(script: Script, city: City, sky: Sky) -> None:
     """A tripped pump, a well that fills, lost mains, a silent station, and two stations with new seepage."""
-    how = _How(script.intervals.station_s)
+    how = How(script.intervals.station_s)
     metered, worn, filling, unmetered = (station.id for station in _of(city, "station")[:4])
     script.add("pump_fault", "pump_fault", _held(city, worn)[0], (script.at(55), script.at(120)), how)
     script.add("mains_lost", "mains_lost", worn, (script.at(130), script.at(145)), how)
@@ -227,12 +170,12 @@ def _stations(script: _Script, city: City, sky: Sky) -> None:
     pumps = [a.id for a in _of(city, "pump", lambda a: a.cabinet == filling)]
     for pump in pumps:
         script.add("pump_fault", "pump_fault", pump, span, how)
-    rising = _How(how.report_s, 110 * MIN_MS)
+    rising = How(how.report_s, 110 * MIN_MS)
     script.add_of(("well_high", "well_high", f"device:{filling}"), pumps, span, rising)
     end_ms = _window_end(sky, script.base_ms)  # the rule's window, in which so many nights must lie
     on_ms = end_ms - (SEEPAGE_NIGHTS - 1) * DAY_MS - 210 * MIN_MS
     for station in (metered, unmetered):
-        script.add("seepage", "seepage", station, (on_ms, NEVER_MS), _How(how.report_s, end_ms - on_ms, 2.2))
+        script.add("seepage", "seepage", station, (on_ms, NEVER_MS), How(how.report_s, end_ms - on_ms, 2.2))
 
 
 def _held(city: City, station: str) -> list[str]:
@@ -246,16 +189,16 @@ def _window_end(sky: Sky, start_ms: int) -> int:
     return start_ms - start_ms % MIN_MS + (SEEPAGE_WINDOW_END_MIN - minute) % 1440 * MIN_MS
 
 
-def _trucks(script: _Script, city: City) -> None:
+def _trucks(script: Script, city: City) -> None:
     """Two trucks off their way, one uncovered, one silent."""
     astray = [haul.truck for haul in city.hauls if _has_detour(city, haul)][:2]
-    soon = _How(script.intervals.truck_s, TURN_OFF_MIN * MIN_MS)
+    soon = How(script.intervals.truck_s, TURN_OFF_MIN * MIN_MS)
     for truck in astray:
         span = (script.at(42), script.at(42 + 2 * TURN_OFF_MIN))
         script.add("detour", "route_deviation", truck, span, soon)
     bare, mute = [haul.truck for haul in city.hauls if haul.truck not in astray][:2]
     script.add("uncovered", "truck_uncovered", bare, (script.at(50), script.at(50 + 2 * TURN_OFF_MIN)), soon)
-    script.add("silent", "truck_offline", mute, (script.at(65), script.at(90)), _How(script.intervals.truck_s))
+    script.add("silent", "truck_offline", mute, (script.at(65), script.at(90)), How(script.intervals.truck_s))
 
 
 def _has_detour(city: City, haul: Haul) -> bool:
@@ -266,7 +209,7 @@ def _has_detour(city: City, haul: Haul) -> bool:
     return True
 
 
-def _also_dark(script: _Script, registry: Registry) -> Iterator[Fault]:
+def _also_dark(script: Script, registry: Registry) -> Iterator[Fault]:
     """Yield what the lighting rate may say as well: every other cabinet and grid cell that holds a dark lamp."""
     if "lighting_rate" not in {rule.id for rule in script.rules}:
         return

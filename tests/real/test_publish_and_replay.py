@@ -22,7 +22,7 @@ from simulators.publish import Broker, Publisher
 from simulators.recording import Reading
 from simulators.replay import messages, replay
 from simulators.run import run
-from simulators.scripts import MIN_MS
+from simulators.script import MIN_MS
 from simulators.world import DEMO, World
 from tests.real.mqtt import nothing_more, payloads, running, take, until
 from tests.real.processes import free_port, need
