@@ -271,3 +271,13 @@ def test_each_mishap_is_what_it_says() -> None:
 def test_a_perfect_way_changes_nothing() -> None:
     sent = played(end_ms=START + 5 * MIN)[1]
     assert Link(4, CITY.name, Mishaps()).carry(sent) == sent
+
+
+def test_the_page_on_the_simulators_names_every_kind_of_fault_and_every_mapping() -> None:
+    root = Path(__file__).resolve().parents[2]
+    page = (root / "docs" / "simulators.md").read_text(encoding="utf-8")
+    assert [kind for kind in EFFECTS if f"`{kind}`" not in page] == []
+    assert [
+        p.name for p in (root / "config" / "mappings").glob("*.yaml") if f"config/mappings/{p.name}" not in page
+    ] == []
+    assert str(NEVER_MS) in page
