@@ -31,11 +31,6 @@ _STATUS = re.compile(r"\berror=(\d{3})\b")
 _TYPES = {"critical": apprise.NotifyType.FAILURE, "major": apprise.NotifyType.WARNING}
 _URGENCY = {"critical": "紧急", "major": "重要", "minor": "一般", "info": "提示"}
 
-_quiet = logging.getLogger("apprise")
-_quiet.setLevel(logging.WARNING)  # its warnings carry the status of a refused notice, and are read from there
-_quiet.propagate = False  # they are told by the notifier, once
-_quiet.addHandler(logging.NullHandler())
-
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
@@ -59,12 +54,22 @@ class Receiver:
         """Raise ConfigError when the address is not one that can be sent to; the address itself is not shown."""
         if self.url == LOG:
             return
+        _listen_to_apprise()
         with warnings.catch_warnings():  # apprise loads all its services now, one of which imports a module of old
             warnings.simplefilter("ignore", DeprecationWarning)
             known = apprise.Apprise.instantiate(self.url, suppress_exceptions=True)
         if known is None:
             form = "expected 'log' or an apprise address such as json://host/path; secrets must have the service's form"
             raise ConfigError([f"settings: notify.{self.name}.url: not an address that apprise knows; {form}"])
+
+
+def _listen_to_apprise() -> None:
+    """Keep apprise's warnings from the log, where the notifier tells of failures once, but not from being read."""
+    log = logging.getLogger("apprise")
+    log.setLevel(logging.WARNING)  # they carry the status of a refused notice
+    log.propagate = False
+    if not log.handlers:
+        log.addHandler(logging.NullHandler())
 
 
 class DeliveryError(Exception):

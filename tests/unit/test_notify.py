@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -136,6 +137,7 @@ async def test_500_is_tried_again_later_under_the_same_key(operations: Operation
 
 @pytest.mark.parametrize("status", [400, 404, 401, 302])
 async def test_a_refusal_is_final_and_a_redirect_is_not_followed(operations: Operations, status: int) -> None:
+    logging.getLogger("apprise").setLevel(logging.CRITICAL)  # somebody who wants it silent
     async with webhook(lambda _: status) as hook:
         receivers = [Receiver("duty", hook.url)]
         owe(operations, receivers, notice())
