@@ -9,7 +9,7 @@ run: ready console           ## the real thing, with lamplighter.yaml (see `lamp
 	@.venv/bin/lamplighter run $(ARGS)
 
 test: ready-dev console      ## all tests; those that need absent servers are skipped by name
-	@.venv/bin/python -m pytest $(ARGS)
+	@.venv/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: ready-dev             ## style, types, the direction of imports
 	@.venv/bin/ruff check .

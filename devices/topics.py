@@ -42,6 +42,6 @@ def parse(topic: str) -> Address | None:
     parts = topic.split("/")
     if len(parts) != 6 or parts[0] != "lamplighter" or parts[1] != "v1" or parts[5] != "up":
         return None
-    if not CITY.match(parts[2]) or not DEVICE_ID.match(parts[4]):
+    if not CITY.fullmatch(parts[2]) or not DEVICE_ID.fullmatch(parts[4]):
         return None
     return Address(parts[2], parts[3], parts[4])

@@ -36,7 +36,7 @@ class City(_Part):
     @field_validator("id")
     @classmethod
     def _plain_id(cls, value: str) -> str:
-        if not CITY.match(value):
+        if not CITY.fullmatch(value):
             raise ValueError("expected 1 to 32 of a-z, 0-9 and -, as it stands in every topic")
         return value
 

@@ -17,9 +17,9 @@ from tests.small_house import SmallHouse
 Open = Callable[..., Page]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Give the real Chromium that the system has."""
+    """Give the real Chromium that the system has; ended with the module, for its driver keeps an event loop running."""
     (program,) = need("chromium")
     with sync_playwright() as playwright:
         found = playwright.chromium.launch(executable_path=program, args=list(FLAGS))
