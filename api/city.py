@@ -49,6 +49,7 @@ def _city(house: House, view: View) -> dict[str, Any]:
         "revision": view.revision(),
         "districts": sorted(registry.group("district").names),
         "streets": sorted(registry.group("street").names),
+        "roads": sorted(registry.group("road").names),
         "kinds": [_kind(kind, len(registry.rows_of(kind.name))) for kind in registry.catalog],
         "rules": [
             {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,6 +44,7 @@ class Heartbeat:
         self.house = house
         self.view = view
         self._told: _Told | None = None
+        self._counted: tuple[int, dict[str, int]] | None = None
 
     def begin(self) -> None:
         """Remember how things stand, before the first client reads the map: what changes from here on is told."""
@@ -74,18 +74,23 @@ class Heartbeat:
 
     def pulse(self, ledger: dict[str, Any]) -> dict[str, Any]:
         """Return clock, ledger and the numbers of open alerts by severity."""
-        engine = self.house.engine
-        severity = {rule.id: rule.severity for rule in engine.rules.rules}
-        counts: Counter[str] = Counter()
-        for rule_id, entities in engine.open_alerts().items():
-            counts[severity.get(rule_id, "info")] += len(entities)
         return {
             "now_ms": self.house.now_ms(),
             "speed": self.house.speed,
             "ledger": ledger,
-            "open": {name: counts[name] for name in SEVERITIES},
-            "pending": len(engine.pending()),
+            "open": self._open_alerts(),
+            "pending": len(self.house.engine.pending()),
         }
+
+    def _open_alerts(self) -> dict[str, int]:
+        """Return the numbers of open alerts by severity; counted again only when an alert has begun or ended."""
+        engine = self.house.engine
+        if self._counted is None or self._counted[0] != engine.version:
+            counts = dict.fromkeys(SEVERITIES, 0)
+            for rule_id, entities in engine.open_alerts().items():
+                counts[engine.rules[rule_id].severity] += len(entities)
+            self._counted = (engine.version, counts)
+        return self._counted[1]
 
     async def run(self) -> None:
         """Beat until cancelled; while nobody watches, nothing is computed."""

@@ -74,6 +74,7 @@ class CityForm(_Form):
     revision: str = Field(description="Changes when the registry changes; row numbers hold within one revision.")
     districts: list[str]
     streets: list[str]
+    roads: list[str] = Field(description="Names of the roads that assets stand on.")
     kinds: list[KindForm]
     rules: list[RuleForm]
 

@@ -53,6 +53,7 @@ export interface City {
   revision: string
   districts: string[]
   streets: string[]
+  roads: string[]
   kinds: Kind[]
   rules: Rule[]
 }

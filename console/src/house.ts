@@ -111,7 +111,7 @@ export async function begin(): Promise<void> {
     const [about, lines] = await Promise.all([api.getCity(), api.getRoads()])
     city.value = about
     roads.value = lines
-    learn([...lines.features.map((road) => road.properties.name), ...about.districts, ...about.streets])
+    learn([...new Set([...lines.features.map((road) => road.properties.name), ...about.roads, ...about.districts, ...about.streets])])
     settle(about.language, about.timezone)
     setClock(about.now_ms, about.speed)
     trouble.value = ''

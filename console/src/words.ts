@@ -5,11 +5,11 @@ import type { Field, Kind, Language } from './api'
 
 const words = {
   zh: {
-    brand: '点灯人', clock: '城市时间', speed: '倍速', find: '查找设施编号或名称', none_found: '没有匹配的设施',
+    brand: '点灯人', clock: '城市时间', find: '查找设施编号或名称', none_found: '没有匹配的设施',
     critical: '紧急', major: '重要', minor: '一般', info: '提示', fine: '正常', silent: '无信号',
     active: '未确认', acknowledged: '已确认', cleared: '已解除', pending: '待定条件', alerts: '告警',
     quiet: '一切正常', quiet_note: '没有未确认的告警。', none: '没有记录', none_note: '这里还没有告警。',
-    ack: '确认', who: '确认人', note: '备注(可不填)', confirm: '确认接手', cancel: '取消', since: '始于', cleared_at: '解除于', by: '由',
+    ack: '确认', who: '确认人', note: '备注(可不填)', confirm: '确认接手', cancel: '取消', since: '始于',
     ack_at: '确认于', reason_recovered: '已恢复', reason_data_lost: '数据中断', reason_rule_changed: '规则变更',
     ledger: '台账', received: '接收', stored: '入库', quarantined: '隔离', duplicate: '重复', waiting: '待入库',
     balanced: '平衡', unbalanced: '不平衡', live: '实时', connecting: '连接中', lost: '连接中断',
@@ -18,15 +18,15 @@ const words = {
     no_assets: '台账中还没有设施', no_assets_note: '用 lamplighter devices import 导入设施后,地图会显示它们。', empty_value: '—',
     yes: '是', no: '否', map: '城市设施地图', whole: '全城', district: '区', street: '街道', road: '道路', cabinet: '箱/站', circuit: '回路',
     grid: '网格', owner: '权属', keeper: '养护', position: '坐标', token: '访问令牌', token_note: '本系统要求访问令牌。', enter: '进入',
-    more: '条更早的告警未显示', trouble: '出错', all: '全部', kind_all: '全部设施', on_map: '在地图上查看',
-    open_alerts: '未解除告警', lighting: '亮灯率', loading: '正在读取城市数据…', retry: '重试',
+    more: '条更早的告警未显示', kind_all: '全部设施', district_all: '全部区域', on_map: '在地图上查看',
+    open_alerts: '未解除告警', lighting: '亮灯率', loading: '正在读取城市数据…', no_webgl: '此浏览器无法显示地图(需要 WebGL);列表和面板照常可用。',
   },
   en: {
-    brand: 'Lamplighter', clock: 'City time', speed: '× speed', find: 'Find an asset by id or name', none_found: 'No asset matches',
+    brand: 'Lamplighter', clock: 'City time', find: 'Find an asset by id or name', none_found: 'No asset matches',
     critical: 'Critical', major: 'Major', minor: 'Minor', info: 'Info', fine: 'Fine', silent: 'Silent',
     active: 'Active', acknowledged: 'Acknowledged', cleared: 'Cleared', pending: 'Pending', alerts: 'Alerts',
     quiet: 'All quiet', quiet_note: 'No alert waits for you.', none: 'Nothing here', none_note: 'No alerts in this list yet.',
-    ack: 'Acknowledge', who: 'Your name', note: 'Note (optional)', confirm: 'Take it on', cancel: 'Cancel', since: 'since', cleared_at: 'cleared', by: 'by',
+    ack: 'Acknowledge', who: 'Your name', note: 'Note (optional)', confirm: 'Take it on', cancel: 'Cancel', since: 'since',
     ack_at: 'acknowledged', reason_recovered: 'recovered', reason_data_lost: 'data lost', reason_rule_changed: 'rule changed',
     ledger: 'Ledger', received: 'received', stored: 'stored', quarantined: 'quarantined', duplicate: 'duplicate', waiting: 'pending',
     balanced: 'balances', unbalanced: 'does not balance', live: 'Live', connecting: 'Connecting', lost: 'Connection lost',
@@ -35,8 +35,8 @@ const words = {
     no_assets: 'The registry is empty', no_assets_note: 'Import assets with lamplighter devices import and they appear here.', empty_value: '—',
     yes: 'yes', no: 'no', map: 'Map of the city’s assets', whole: 'Whole city', district: 'District', street: 'Street', road: 'Road', cabinet: 'Cabinet', circuit: 'Circuit',
     grid: 'Grid cell', owner: 'Owner', keeper: 'Keeper', position: 'Position', token: 'Token', token_note: 'This house asks for a token.', enter: 'Enter',
-    more: 'older alerts not shown', trouble: 'Trouble', all: 'All', kind_all: 'All kinds', on_map: 'Show on map',
-    open_alerts: 'Open alerts', lighting: 'Lamps lit', loading: 'Reading the city…', retry: 'Try again',
+    more: 'older alerts not shown', kind_all: 'All kinds', district_all: 'All districts', on_map: 'Show on map',
+    open_alerts: 'Open alerts', lighting: 'Lamps lit', loading: 'Reading the city…', no_webgl: 'This browser cannot draw the map (it needs WebGL); lists and panels still work.',
   },
 } as const
 
