@@ -21,15 +21,10 @@ from mqtt5 import (
 from ingest import frames, hello
 from ingest.inbox import QUIET_S, Delivery, Inbox
 from ingest.options import BrokerOptions, BrokerTroubleError
+from ingest.reading import NAP_BYTES, Buffer, Pace
 
-BUFFER_BYTES = 256 * 1024
 WATCH_OF_KEEP_ALIVE = 0.2  # how often the line is looked at, in keep-alives
 SILENT_OF_KEEP_ALIVE = 1.25  # silence that ends it; with the look above at most 1.5 keep-alives
-NAP_S = 0.004  # after a small read: let the socket gather, so that the cost of waking is shared by many messages
-NAP_BUSY_S = 0.02  # the same while many come; it would slow a broker that waits for credit after 20 messages
-BUSY = 2000.0  # messages a second from which on it is many: more than such a broker can bring with the short nap
-PACE = 0.1  # weight of the newest read in the pace
-NAP_BYTES = 32 * 1024
 GOODBYE_S = 2.0  # for the broker to read what we sent last
 
 _PUBACK = 0x4002  # fixed head of a PUBACK without reason: success (MQTT 5, 3.4.2.1)
@@ -64,12 +59,11 @@ class Connection(asyncio.BufferedProtocol):
         self.subscribed: asyncio.Future[None] = self._loop.create_future()
         self.lost: asyncio.Future[BrokerTroubleError] = self._loop.create_future()
         self._transport: asyncio.Transport | None = None
-        self._buffer = memoryview(bytearray(BUFFER_BYTES))
-        self._start = self._end = 0
+        self._buffer = Buffer()
+        self._pace = Pace(self._loop.time())
         self._paused = False
-        self._pace = 0.0
         self._keep_alive_s = options.keep_alive_s
-        self._heard = self._spoke = self._loop.time()
+        self._spoke = self._loop.time()
         self._watch: asyncio.TimerHandle | None = None
 
     # What asyncio calls.
@@ -81,36 +75,18 @@ class Connection(asyncio.BufferedProtocol):
         self._watch = self._loop.call_later(self._keep_alive_s * WATCH_OF_KEEP_ALIVE, self._look)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the buffer's size is ours to choose
-        """Give the free end of the buffer; what is unread is moved to its front first."""
-        if self._start == self._end:
-            self._start = self._end = 0
-        elif len(self._buffer) - self._end < BUFFER_BYTES // 4:
-            unread = bytes(self._buffer[self._start : self._end])
-            if len(unread) > len(self._buffer) // 2:
-                self._buffer = memoryview(bytearray(2 * len(self._buffer)))
-            self._buffer[: len(unread)] = unread
-            self._start, self._end = 0, len(unread)
-        return self._buffer[self._end :]
+        """Give the place where the next bytes go."""
+        return self._buffer.free()
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Read what came."""
-        self._end += nbytes
+        """Read what came; after little, let the socket gather for a moment."""
+        self._buffer.filled(nbytes)
         self.counters["bytes"] += nbytes
-        before = self.counters["messages"]
-        self._read()
-        nap_s = self._nap(self.counters["messages"] - before)
+        nap_s = self._pace.nap(self._loop.time(), self._read())
+        self.inbox.quiet_s = max(QUIET_S, 1.25 * nap_s)
         if nbytes < NAP_BYTES and not self._paused and self.subscribed.done() and self._transport is not None:
             self._transport.pause_reading()
             self._loop.call_later(nap_s, self._wake)
-
-    def _nap(self, count: int) -> float:
-        """Return how long to let the socket gather after a read of ``count`` messages, by the pace of late."""
-        now = self._loop.time()
-        self._pace += PACE * (count / max(now - self._heard, 1e-4) - self._pace)
-        self._heard = now
-        nap_s = NAP_BUSY_S if self._pace > BUSY else NAP_S
-        self.inbox.quiet_s = max(QUIET_S, 1.25 * nap_s)
-        return nap_s
 
     def connection_lost(self, trouble: Exception | None) -> None:
         """Say that it is over."""
@@ -147,7 +123,7 @@ class Connection(asyncio.BufferedProtocol):
         """Read on when the inbox has room again."""
         if self._paused and not self.over and len(self.inbox) < self.inbox.size:
             self._paused = False
-            self._heard = self._loop.time()
+            self._pace.heard = self._loop.time()
             self._read()
             if not self._paused and self._transport is not None and not self._transport.is_closing():
                 self._transport.resume_reading()
@@ -159,28 +135,29 @@ class Connection(asyncio.BufferedProtocol):
 
     # Reading.
 
-    def _read(self) -> None:
-        """Turn whole packets into deliveries until the bytes or the inbox's room are used up."""
-        buffer, start, end = self._buffer[: self._end], self._start, self._end
+    def _read(self) -> int:
+        """Turn whole packets into deliveries until the bytes or the inbox's room are used up; return how many."""
+        unread, at = self._buffer.unread(), 0
+        end = len(unread)
         number, room, read = self.number, self.inbox.size - len(self.inbox), mqtt5.read
         fresh: list[Delivery] = []
         append = fresh.append
-        while start < end:
+        while at < end:
             if room <= 0:
                 self._pause()
                 break
             try:
-                packet, length = read(buffer[start:])
+                packet, length = read(unread[at:])
             except IndexError:
-                self._check_unfinished(buffer[start:])
+                self._check_unfinished(unread[at:])
                 break
             except BaseException as trouble:
                 if not frames.is_codec_trouble(trouble):
                     raise
-                start += self._rescue(buffer[start:], trouble, fresh)
+                at += self._rescue(unread[at:], trouble, fresh)
                 room -= 1
                 continue
-            start += length
+            at += length
             if type(packet) is PublishPacket:
                 append(_new(Delivery, (packet.topic, packet.payload, packet.packet_id, number)))
                 room -= 1
@@ -188,10 +165,11 @@ class Connection(asyncio.BufferedProtocol):
                 self._control(packet)
             if self.lost.done():
                 break
-        self._start = start
+        self._buffer.read(at)
         if fresh:
             self.counters["messages"] += len(fresh)
             self.inbox.put(fresh)
+        return len(fresh)
 
     def _control(self, packet: mqtt5.Packet) -> None:
         if isinstance(packet, ConnAckPacket):
@@ -262,7 +240,7 @@ class Connection(asyncio.BufferedProtocol):
     def _look(self) -> None:
         """Ping before the keep-alive ends; end a line on which nothing comes back."""
         now = self._loop.time()
-        silent_s = 0.0 if self._paused else now - self._heard
+        silent_s = 0.0 if self._paused else now - self._pace.heard
         if silent_s >= self._keep_alive_s * SILENT_OF_KEEP_ALIVE:
             self._over(BrokerTroubleError(f"nothing heard from the broker for {silent_s:.1f} s"))
             return

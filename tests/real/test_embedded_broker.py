@@ -108,13 +108,28 @@ def test_the_session_comes_back_after_the_broker_was_killed(tmp_path: Path, whic
     asyncio.run(scene())
 
 
+@pytest.mark.parametrize("which", BOTH)
+def test_a_quiet_line_is_held_by_pings(tmp_path: Path, which: str) -> None:
+    async def scene() -> None:
+        async with (
+            broker(tmp_path, which) as running_broker,
+            running(options(running_broker.port, keep_alive_s=1), ALL) as session,
+        ):
+            await asyncio.sleep(2.5)
+            assert session.connected
+            assert session.counters["connects"] == 1
+            assert session.counters["pings"] >= 2
+
+    asyncio.run(scene())
+
+
 def test_iotcore_keeps_its_memory_bounded_while_nobody_fetches(tmp_path: Path) -> None:
     async def scene() -> None:
         async with broker(tmp_path, "iotcore") as running_broker:
             async with running(options(running_broker.port), ALL):
                 pass
             with Publisher(running_broker.port) as publisher:
-                await asyncio.to_thread(publisher.publish, messages(50_000, size=1000))
+                await asyncio.to_thread(publisher.publish, messages(20_000, size=2000))
             assert resident_mb(running_broker.pid) < 120
 
     asyncio.run(scene())
