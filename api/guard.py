@@ -28,6 +28,7 @@ HEADERS = {
 }
 OPEN = ("/healthz", "/api/session")  # asked without a token
 SAFE = ("GET", "HEAD", "OPTIONS")
+BODY_BYTES_MAX = 65_536  # the longest name and note are a few kilobytes
 
 
 class Guard:
@@ -74,6 +75,8 @@ class Guard:
             return 403, f"This house does not go by the name '{_name(host)}'."
         if scope["method"] not in SAFE and not _same_origin(headers, host):
             return 403, "Changes are accepted from the house's own pages and from programs, not from other sites."
+        if scope["method"] not in SAFE and not _small(headers):
+            return 413, f"A change is sent with its Content-Length, at most {BODY_BYTES_MAX} bytes."
         path = scope["path"]
         asks = path.startswith("/api") or path in ("/metrics", "/openapi.json", "/docs")
         if self.token and asks and path not in OPEN and not _carries(headers, self.token):
@@ -95,6 +98,11 @@ def _same_origin(headers: Headers, host: str) -> bool:
         return False
     origin = headers.get("origin")
     return origin is None or origin.partition("://")[2].lower() == host.lower()
+
+
+def _small(headers: Headers) -> bool:
+    length = headers.get("content-length", "")
+    return length.isdecimal() and int(length) <= BODY_BYTES_MAX
 
 
 def _name(host: str) -> str:

@@ -155,6 +155,15 @@ async def test_changes_are_taken_from_our_own_pages_only(
     assert answer.status_code == status
 
 
+async def test_a_change_too_long_to_be_one_is_not_read(client: httpx.AsyncClient) -> None:
+    assert (await take_on(client, "0" * 20, who="Li", note="x" * 70_000)).status_code == 413
+
+    async def endless() -> AsyncIterator[bytes]:
+        yield b"{"
+
+    assert (await client.post(f"/api/alerts/{'0' * 20}/acknowledge", content=endless())).status_code == 413
+
+
 async def test_every_answer_carries_the_security_headers_and_no_cors(
     house: SmallHouse, client: httpx.AsyncClient
 ) -> None:
