@@ -16,7 +16,7 @@ Ints = npt.NDArray[np.int64]
 
 GUARD_MS = 30_000  # around a start or stop the level swings and the pump is neither off nor on (S31)
 LEVEL_GAP_MS = 600_000  # between level readings further apart a pump may have run unseen
-METER_GAP_MS = 3_600_000  # a meter's reading stands for at most an hour
+METER_GAP_MS = 1_800_000  # a meter's reading stands for at most half an hour
 FIRST_MS = 60_000  # what a meter's first reading stands for
 RUN_S = 60.0  # a shorter run or fill tells nothing about its rate
 LEARN = 0.2  # weight of the newest cycle in the estimate of the pump's rate
