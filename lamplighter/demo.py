@@ -61,14 +61,14 @@ def run_demo(folder: Path, seed: int, port: int, run_for_s: float | None, broker
     if problem:
         raise ConfigError([problem])
     Path("demo-summary.json").write_text(json.dumps(report, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    console = Console(highlight=False)
+    console = demo_report.make_console()
     demo_report.print_summary(console, report)
     console.print("the same as JSON: demo-summary.json")
     return 0 if report["passed"] else 1
 
 
 async def _demo(folder: Path, seed: int, port: int, run_for_s: float | None, broker_name: str) -> dict[str, Any]:
-    console = Console(highlight=False)
+    console = demo_report.make_console()
     clock = held_clock(int(START.timestamp() * 1000), SPEED)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -86,6 +86,9 @@ async def _demo(folder: Path, seed: int, port: int, run_for_s: float | None, bro
                 ready_s = demo_report.process_age_s()
                 _greet(console, house, broker.name, shown_port, ready_s)
                 await simulator.tell_history()
+                await _settled(
+                    house
+                )  # the city's clock is quick: a house busy with history would seem deaf for minutes
                 began = clock.start()
                 simulator.go(began)
                 watching = asyncio.create_task(simulator.ended(stop))
@@ -152,6 +155,16 @@ async def _drain(house: House, sent: dict[str, Any]) -> None:
         if total.received >= readings and total.pending == 0 and not house.operations.outbox_counts().get("due"):
             return
         await asyncio.sleep(0.1)
+
+
+async def _settled(house: House) -> None:
+    """Wait until nothing that was received is pending, DRAIN_S at most."""
+    until = time.monotonic() + DRAIN_S
+    while time.monotonic() < until:
+        await asyncio.sleep(0.1)
+        total = house.ledger().total
+        if total.received and not total.pending and not len(house.session.inbox):
+            return
 
 
 class _Simulator:

@@ -20,7 +20,7 @@ from simulators.scripts import first_light, first_light_mishaps
 from simulators.world import DEMO, World
 
 TIMEZONE = "Asia/Shanghai"
-HISTORY_DAYS = 40.0  # the seepage baseline reaches 35 nights back
+HISTORY_DAYS = 36.0  # the seepage baseline reaches 35 nights back
 HISTORY_S = 30.0  # patience with the broker while the history is told
 
 

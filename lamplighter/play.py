@@ -26,6 +26,8 @@ from simulators.scripts import first_light
 from simulators.world import Intervals, World
 from storage.operations import Operations
 
+HISTORY_DAYS = 36.0  # what the seepage rule's baseline looks back on
+
 
 def run_simulation(
     settings: Settings,
@@ -74,6 +76,7 @@ async def _simulate(
         now_ms,
         stop=_stop_on_signals(),
         until_ms=until_ms,
+        history_days=HISTORY_DAYS if world.truth() else 0.0,
         truth=truth,
         progress=progress,
     )
