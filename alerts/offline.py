@@ -26,6 +26,8 @@ from devices.sky import Sky
 from devices.transition import ACTIVE, CLEARED, Transition
 from devices.yamlfile import Node
 
+LOOK_MS = 10_000  # how often the condition of 'while' is looked at; the sun and the schedule are slower
+NEVER_AGAIN = np.iinfo(np.int64).max
 RESTART_INTERVALS = 2  # whole report intervals to listen after a restart before anything is called silent
 VALUES = ("silent_min", "after_min")
 
@@ -84,6 +86,9 @@ class OfflineJudge:
         self._heard = np.zeros(len(role), dtype=np.int32)  # readings since it was called offline
         self._since = np.full(len(role), NEVER, dtype=np.int64)  # host time since which 'while' has held
         self._known = np.full(len(role), NEVER, dtype=np.int64)  # host time at which the device was first expected
+        self._least_ms = int(self._after.min()) if len(role) else 0
+        self._looked_ms: int = NEVER
+        self._next_ms: int = NEVER  # nothing can be due before this
 
     def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:
         """Clear devices that report again."""
@@ -94,10 +99,20 @@ class OfflineJudge:
         self._heard[back] += 1
         done = back[self._heard[back] >= self._params.reports]
         self._offline[done] = False
+        self._next_ms = min(self._next_ms, now_ms + self._least_ms)  # it may fall silent again
         return [self._tell(int(place), CLEARED, now_ms, 0) for place in done]
 
     def tick(self, fleet: Fleet, now_ms: int) -> list[Transition]:
-        """Call silent devices offline."""
+        """Call silent devices offline. Looks at all devices only when one can have become due."""
+        if fleet.resumed_ms != now_ms:
+            if self._params.while_ is None and now_ms < self._next_ms:
+                return []
+            if self._params.while_ is not None and now_ms < self._looked_ms + LOOK_MS:
+                return []
+        self._looked_ms = now_ms
+        return self._look(fleet, now_ms)
+
+    def _look(self, fleet: Fleet, now_ms: int) -> list[Transition]:
         live = fleet.live[self.kinds[0]]
         self._known[self._known == NEVER] = now_ms
         never = live.seen_ms == NEVER
@@ -116,7 +131,12 @@ class OfflineJudge:
             counted = np.where(never, np.maximum(self._known, counted), counted)
         again = self._offline & (now_ms - counted > after) & (self._heard > 0)
         self._heard[again] = 0  # fell silent again before it had reported often enough
-        hit = np.flatnonzero(wanted & (now_ms - counted >= after))
+        returning = self._offline & (self._heard > 0)
+        due = wanted & (now_ms - counted >= after)
+        waits = (wanted & ~due) | returning
+        soonest = int((counted + after)[waits].min()) if waits.any() else NEVER_AGAIN
+        self._next_ms = min(soonest, now_ms + self._least_ms)
+        hit = np.flatnonzero(due)
         self._offline[hit] = True
         self._heard[hit] = 0
         self._onset[hit] = np.where(never[hit], self._known[hit], live.seen_ms[hit])
@@ -148,7 +168,8 @@ class OfflineJudge:
         """Return the state of all watched devices."""
         at = np.flatnonzero(self._watched)
         ids = np.array([self._registry.assets[self._rows[p]].id for p in at], dtype="S64")
-        return {"ids": ids} | {name: column[at] for name, column in self._stored().items()}
+        clock = {"looked_ms": np.array([self._looked_ms], dtype=np.int64)}
+        return {"ids": ids} | clock | {name: column[at] for name, column in self._stored().items()}
 
     def load(self, state: State) -> None:
         """Take over a saved state; devices that no longer exist are let go, new ones start afresh."""
@@ -158,6 +179,7 @@ class OfflineJudge:
         here[here] = self._watched[found[here]]
         for name, column in self._stored().items():
             column[found[here]] = state[name][here]
+        self._looked_ms, self._next_ms = int(state["looked_ms"][0]), NEVER
 
     def _stored(self) -> dict[str, npt.NDArray[np.generic]]:
         return {

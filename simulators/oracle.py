@@ -59,6 +59,7 @@ class _Silence:
     heard: int = 0
     since_ms: int | None = None
     known_ms: int | None = None
+    looked_ms: int | None = None
 
 
 class Oracle:
@@ -205,6 +206,8 @@ class Oracle:
         silence = self._silences.setdefault((rule.id, device.row), _Silence())
         if silence.known_ms is None:
             silence.known_ms = now_ms
+        if rule.params.while_ is not None and not self._looks(silence, now_ms):
+            return []
         after = rule.params.after.of(device.report_ms / 1000)
         held = True
         start = self._resumed_ms if device.seen_ms is None else max(device.seen_ms, self._resumed_ms)
@@ -233,6 +236,14 @@ class Oracle:
         silence.offline, silence.heard = True, 0
         silence.onset_ms = silence.known_ms if device.seen_ms is None else device.seen_ms
         return [self._told(rule, device, "active", start + after, silence.onset_ms)]
+
+    def _looks(self, silence: _Silence, now_ms: int) -> bool:
+        """Return whether the rule's condition is looked at now: every ten seconds, and after a pause."""
+        rested = silence.looked_ms is not None and now_ms < silence.looked_ms + 10_000
+        if rested and now_ms != self._resumed_ms:
+            return False
+        silence.looked_ms = now_ms
+        return True
 
     def _look_up(
         self, device: _Device, kind: Kind, values: Mapping[str, float], time_ms: int
