@@ -22,7 +22,8 @@ from ingest.options import BrokerOptions, BrokerTroubleError, TlsOptions
 __all__ = ["BrokerOptions", "BrokerTroubleError", "Delivery", "Session", "TlsOptions"]
 
 STABLE_S = 10.0  # a connection that lasted so long begins again with the shortest wait
-BRIEF_MAX = 2  # connections in a row that end early and without a word: somebody else uses our client id
+BRIEF_MAX = 3  # connections in a row that end early and without a word: perhaps somebody else uses our client id
+SUSPECT_S = 5.0  # wait after so many, doubling with each further one
 
 log = structlog.get_logger("ingest")
 
@@ -156,9 +157,9 @@ class Session:
     def _note(self, trouble: BrokerTroubleError, lasted_s: float) -> None:
         """Choose and name the wait before the next attempt: doubling, and spread by client id, not by chance.
 
-        Mosquitto 2.0.11 closes a connection that is taken over without saying so (other brokers send 0x8E). Such a
-        close, on a session that the broker still has, shortly after connecting and several times in a row, is taken
-        for it; a broker that restarts refuses connections in between or has no session, and ends the row.
+        Mosquitto 2.0.11 closes a connection that is taken over without saying so (other brokers send 0x8E). Such
+        closes, on a session that the broker still has, shortly after connecting and several times in a row, raise the
+        suspicion; a broker that restarts refuses connections in between or has no session, and ends the row.
         """
         options = self.options
         self.counters["troubles"] += 1
@@ -176,8 +177,11 @@ class Session:
         if trouble.taken_over:
             self.retry_in_s = options.taken_over_s
         elif self._brief >= BRIEF_MAX:
-            self.last_error = f"{taken_over(options)} ({trouble} {self._brief} times in a row)"
-            self.retry_in_s = min(options.taken_over_s, options.retry_most_s * 2.0 ** min(self._brief - BRIEF_MAX, 30))
+            self.last_error = (
+                f"closed {self._brief} times in a row soon after connecting; perhaps {taken_over(options)}"
+            )
+            suspect_s = SUSPECT_S * 2.0 ** min(self._brief - BRIEF_MAX, 30)
+            self.retry_in_s = min(options.taken_over_s, max(self.retry_in_s, suspect_s))
         log.warning("no connection to the broker", why=self.last_error, retry_in_s=round(self.retry_in_s, 2))
 
 
