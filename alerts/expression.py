@@ -17,6 +17,7 @@ from alerts.columns import BatchColumns, LiveColumns, columns_of
 from alerts.expression_keys import Params, message_names, parse
 from alerts.fleet import Fleet
 from alerts.judge import State
+from alerts.places import ids_of, places_of
 from alerts.rules import Rule
 from alerts.spans import report_s
 from alerts.telling import Numbers, Teller
@@ -194,13 +195,13 @@ class ExpressionJudge:
     def save(self) -> State:
         """Return the state of every device that is not at rest."""
         at = self._places()
-        ids = np.array([self._registry.assets[self._rows[p]].id for p in at], dtype="S64")
-        return {"ids": ids} | {name: column[at] for name, column in self._stored().items()}
+        return {"ids": ids_of(self._registry, self._rows[at])} | {
+            name: column[at] for name, column in self._stored().items()
+        }
 
     def load(self, state: State) -> None:
         """Take over a saved state; devices that no longer exist are let go."""
-        places = {self._registry.assets[row].id.encode(): place for place, row in enumerate(self._rows)}
-        found = np.array([places.get(bytes(name), -1) for name in state["ids"]], dtype=np.intp)
+        found = places_of(self._registry, self._rows, state["ids"])
         here = found >= 0
         here[here] = self._watched[found[here]]
         for name, column in self._stored().items():

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from alerts.fleet import Fleet, Live
 from alerts.judge import Judge
+from alerts.places import ids_of, places_of
 from alerts.rules import LANGUAGES, Rule
 
 Arrays = dict[str, npt.NDArray[np.generic]]
@@ -38,8 +39,8 @@ def save_fleet(fleet: Fleet) -> Arrays:
     """Return the live columns of all kinds, by device id and field name."""
     out: Arrays = {}
     for name, live in fleet.live.items():
-        out[f"fleet.{name}.ids"] = _bytes([fleet.registry.assets[row].id for row in live.rows])
-        out[f"fleet.{name}.fields"] = _bytes(list(live.kind.field_names()))
+        out[f"fleet.{name}.ids"] = ids_of(fleet.registry, live.rows)
+        out[f"fleet.{name}.fields"] = np.array(live.kind.field_names(), dtype=np.bytes_)
         out[f"fleet.{name}.values"] = live.values.copy()
         out[f"fleet.{name}.time_ms"] = live.time_ms.copy()
         out[f"fleet.{name}.seen_ms"] = live.seen_ms.copy()
@@ -54,8 +55,7 @@ def load_fleet(fleet: Fleet, arrays: Mapping[str, npt.NDArray[np.generic]]) -> N
 
 
 def _load_live(fleet: Fleet, live: Live, arrays: Mapping[str, npt.NDArray[np.generic]], prefix: str) -> None:
-    places = {fleet.registry.assets[row].id.encode(): place for place, row in enumerate(live.rows)}
-    found = np.array([places.get(bytes(one), -1) for one in arrays[prefix + "ids"]], dtype=np.intp)
+    found = places_of(fleet.registry, live.rows, arrays[prefix + "ids"])
     here = found >= 0
     live.time_ms[found[here]] = arrays[prefix + "time_ms"][here]
     live.seen_ms[found[here]] = arrays[prefix + "seen_ms"][here]
@@ -112,7 +112,3 @@ def _remembered(rule_id: str, about: list[str]) -> Rule:
         id=rule_id, kind=kind, device=device, role=None, severity=severity, message={}, for_ms=0, keep_ms=0,
         params=None, fingerprint="", title=dict(zip(LANGUAGES, titles, strict=True)),
     )  # fmt: skip
-
-
-def _bytes(names: list[str]) -> npt.NDArray[np.bytes_]:
-    return np.array(names, dtype=np.bytes_) if names else np.zeros(0, dtype="S1")

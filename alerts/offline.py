@@ -17,6 +17,7 @@ from alerts.expressions import Condition, condition
 from alerts.fleet import NEVER, Fleet
 from alerts.judge import State
 from alerts.messages import transition
+from alerts.places import ids_of, places_of
 from alerts.rules import Rule
 from alerts.spans import Span, duration_ms, report_s, span
 from devices.batch import Batch
@@ -165,16 +166,16 @@ class OfflineJudge:
         return {self._entity(int(place)): int(self._onset[place]) for place in np.flatnonzero(self._offline)}
 
     def save(self) -> State:
-        """Return the state of all watched devices."""
-        at = np.flatnonzero(self._watched)
-        ids = np.array([self._registry.assets[self._rows[p]].id for p in at], dtype="S64")
+        """Return the state of every device that is offline or whose time is being counted."""
+        counted = (self._since != NEVER) | (self._params.never_heard_after_ms > 0)
+        at = np.flatnonzero(self._watched & (self._offline | counted))
+        ids = ids_of(self._registry, self._rows[at])
         clock = {"looked_ms": np.array([self._looked_ms], dtype=np.int64)}
         return {"ids": ids} | clock | {name: column[at] for name, column in self._stored().items()}
 
     def load(self, state: State) -> None:
         """Take over a saved state; devices that no longer exist are let go, new ones start afresh."""
-        places = {self._registry.assets[row].id.encode(): place for place, row in enumerate(self._rows)}
-        found = np.array([places.get(bytes(name), -1) for name in state["ids"]], dtype=np.intp)
+        found = places_of(self._registry, self._rows, state["ids"])
         here = found >= 0
         here[here] = self._watched[found[here]]
         for name, column in self._stored().items():

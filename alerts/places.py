@@ -1,0 +1,27 @@
+"""Devices find their places again by name: ids as they are saved, and the places that they have now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from devices.registry import Registry
+
+Places = npt.NDArray[np.signedinteger]
+
+
+def ids_of(registry: Registry, rows: Iterable[int]) -> npt.NDArray[np.bytes_]:
+    """Return the device ids of registry rows, as an array without objects."""
+    return np.array([registry.assets[row].id for row in rows], dtype=np.bytes_)
+
+
+def places_of(registry: Registry, rows: npt.NDArray[np.intp], ids: npt.NDArray[np.generic]) -> npt.NDArray[np.intp]:
+    """Return for each saved id its place in ``rows`` (sorted registry rows), -1 where it has none."""
+    now = registry.row
+    found = np.array([now.get(name.decode(), -1) for name in ids.tolist()], dtype=np.intp)
+    if not len(rows):
+        return np.full(len(found), -1, dtype=np.intp)
+    place = np.minimum(np.searchsorted(rows, found), len(rows) - 1)
+    return np.where((found >= 0) & (rows[place] == found), place, -1)
