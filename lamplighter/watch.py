@@ -192,6 +192,8 @@ class Watch:
                         "journal refuses: nothing is acknowledged until it takes records again", why=str(trouble)
                     )
                 self.pulse.journal_trouble = str(trouble)
+                # What is shipped is released only behind a snapshot, and the next one would be the loop's own.
+                await self.save()
                 await asyncio.sleep(JOURNAL_RETRY_S)
             else:
                 if self.pulse.journal_trouble:

@@ -33,6 +33,8 @@ from storage.shipper import Shipper
 from storage.sqlite import SqliteStore
 from storage.timeseries import TimeSeries
 
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
 
 class House:
     """One city's house: every part by name. It is also what the API may ask (api.house.House).
@@ -123,8 +125,13 @@ class House:
 
     @property
     def hosts(self) -> Sequence[str]:
-        """Return the host names the API may be called by; empty allows any."""
-        return self.settings.api.hosts
+        """Return the host names the API may be called by; empty allows any.
+
+        A house on loopback answers to loopback's names only, unless told otherwise: a page elsewhere whose name is
+        turned to 127.0.0.1 (DNS rebinding) gets no answer.
+        """
+        api = self.settings.api
+        return api.hosts or (LOOPBACK if api.host in LOOPBACK else ())
 
     def now_ms(self) -> int:
         """Return the city's time, epoch milliseconds."""

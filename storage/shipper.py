@@ -101,6 +101,7 @@ class Shipper:
         """
         load = self._take(max_records)
         if load.records == 0:
+            self._release()  # a snapshot may have come since the last load
             return 0
         batches, strangers = self._known(load.batches)
         rejects = [*load.rejects, *strangers]

@@ -37,6 +37,7 @@ class Service:
         influx: InfluxDatabase,
         assets: Sequence[Asset] = (),
         permits: Sequence[Permit] = (),
+        more: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = folder
         self.port = free_port()
@@ -52,6 +53,7 @@ class Service:
             "broker": {"port": broker.port},
             "store": {"kind": "influxdb", "url": influx.url, "token": influx.token, "bucket": influx.bucket},
             "api": {"port": self.port},
+            **(more or {}),
         }
         self.config.write_text(json.dumps(settings))  # JSON is YAML too
 
@@ -103,6 +105,12 @@ class Service:
             time.sleep(0.1)
         raise AssertionError(self.log[-3000:])
 
+    def line(self, kind: str) -> Mapping[str, Any]:
+        """Return a kind's line of the ledger, empty before there is one."""
+        kinds = json.loads(self.get("/api/ledger"))["kinds"]
+        found: Mapping[str, Any] = next((line for line in kinds if line["kind"] == kind), {})
+        return found
+
     def settled(self, kind: str, readings: int, within_s: float) -> Mapping[str, Any]:
         """Wait until so many readings are received and none is pending; return the kind's line of the ledger."""
         until = time.monotonic() + within_s
@@ -110,10 +118,9 @@ class Service:
         while time.monotonic() < until:
             time.sleep(0.25)
             try:
-                kinds = json.loads(self.get("/api/ledger"))["kinds"]
+                line = self.line(kind)
             except OSError:
                 continue
-            line = next((found for found in kinds if found["kind"] == kind), {})
             if line and line["received"] - line["duplicate"] >= readings and line["pending"] == 0:
                 return line
         raise AssertionError(f"not settled: {line}; {self.log[-2000:]}")
