@@ -22,6 +22,7 @@ from lamplighter import demo_report
 from lamplighter.clock import Clock, held_clock
 from lamplighter.demo_city import TIMEZONE, demo_city
 from lamplighter.embedded_broker import EmbeddedBroker
+from lamplighter.output import make_console
 from lamplighter.service import configure_logging, running
 from lamplighter.settings import Api, Broker, City, Intake, Receiver, Settings, shipped
 from lamplighter.wiring import House
@@ -61,14 +62,14 @@ def run_demo(folder: Path, seed: int, port: int, run_for_s: float | None, broker
     if problem:
         raise ConfigError([problem])
     Path("demo-summary.json").write_text(json.dumps(report, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    console = demo_report.make_console()
+    console = make_console()
     demo_report.print_summary(console, report)
     console.print("the same as JSON: demo-summary.json")
     return 0 if report["passed"] else 1
 
 
 async def _demo(folder: Path, seed: int, port: int, run_for_s: float | None, broker_name: str) -> dict[str, Any]:
-    console = demo_report.make_console()
+    console = make_console()
     clock = held_clock(int(START.timestamp() * 1000), SPEED)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

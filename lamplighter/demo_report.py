@@ -24,15 +24,8 @@ if TYPE_CHECKING:
     from storage.operations import AlertRow
 
 NAMED_RULES = ("lighting_rate", "seepage", "route_deviation")  # kinds of rule that each have to show an alert
-WIDTH = 110
 LINE_S = 5.0  # between progress lines where there is no terminal
 DEMO_MINUTE_S = 60.0  # from here on every kind and every named rule must have shown an alert
-
-
-def make_console() -> Console:
-    """Return a console that leaves room for the tables where there is no terminal to ask."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=WIDTH)
 
 
 def process_age_s() -> float:

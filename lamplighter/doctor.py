@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
 from rich.markup import escape
 
 from alerts.rules import load_rules
@@ -20,6 +19,7 @@ from devices.topics import subscription
 from devices.yamlfile import ConfigError
 from ingest.session import Session
 from lamplighter.health import DISK_FREE_MIN
+from lamplighter.output import make_console
 from lamplighter.settings import Settings, load_settings
 from lamplighter.wiring import broker_options, make_store
 from storage.operations import Operations
@@ -29,19 +29,19 @@ BROKER_S = 5.0  # patience with a broker that does not answer
 
 def examine(path: Path | None) -> int:
     """Print one line a check; return 0 when everything is well, 1 otherwise."""
-    console = Console(highlight=False)
+    console = make_console()
     try:
         settings = load_settings(path)
     except ConfigError as trouble:
         for problem in trouble.problems:
-            console.print(f"[red]✗[/] settings  {escape(problem)}")
+            console.print(f"[red]✗[/] settings  {escape(problem)}", soft_wrap=True)
         return 1
-    console.print(f"[green]✓[/] settings  {path or 'defaults: no lamplighter.yaml here'}")
+    console.print(f"[green]✓[/] settings  {path or 'defaults: no lamplighter.yaml here'}", soft_wrap=True)
     well = True
     for name, check in _CHECKS.items():
         try:
             says = check(settings)
-            console.print(f"[green]✓[/] {name:<9} {escape(says)}")
+            console.print(f"[green]✓[/] {name:<9} {escape(says)}", soft_wrap=True)
         except _Unwell as trouble:
             well = False
             console.print(
@@ -50,7 +50,7 @@ def examine(path: Path | None) -> int:
         except ConfigError as trouble:
             well = False
             for problem in trouble.problems:
-                console.print(f"[red]✗[/] {name:<9} {escape(problem)}")
+                console.print(f"[red]✗[/] {name:<9} {escape(problem)}", soft_wrap=True)
     return 0 if well else 1
 
 

@@ -14,6 +14,7 @@ from alerts.rules import load_rules
 from devices.importing import write_geojson
 from devices.kinds import load_catalog
 from lamplighter.clock import fast_clock, real_clock
+from lamplighter.output import make_console
 from lamplighter.settings import Settings
 from lamplighter.wiring import broker_options
 from simulators.city import build_city
@@ -40,7 +41,7 @@ def run_simulation(
     faults: bool,
 ) -> int:
     """Play a city until stopped; 0 when the broker has acknowledged everything."""
-    console = Console(highlight=False)
+    console = make_console()
     city = build_city(seed, name=settings.city.id)
     if registry_out is not None:
         write_geojson(registry_out, city.assets, city.roads, city.permits)
@@ -84,7 +85,7 @@ async def _simulate(
 
 def run_replay(settings: Settings, file: Path, mapping: Path, speed: float, *, adopt: bool) -> int:
     """Play a recording; 0 when the broker has acknowledged everything."""
-    console = Console(highlight=False)
+    console = make_console()
     sources = load_mapping(mapping, load_catalog(*settings.kinds))
     recording = read_recording(file, sources)
     console.print(f"{file}: {recording.rows:,} rows, {len(recording.readings):,} readings to play")

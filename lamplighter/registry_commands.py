@@ -7,13 +7,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from devices.importing import Imported, read_assets_csv, read_geojson
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from devices.importing import Imported, read_assets_csv, read_geojson
 from devices.kinds import Catalog, load_catalog
 from devices.registry import Registry
 from devices.yamlfile import ConfigError
+from lamplighter.output import make_console
 from lamplighter.settings import Settings
 from lamplighter.wiring import make_store
 from storage.operations import Operations
@@ -62,14 +64,14 @@ def list_devices(settings: Settings, kind: str, road: str, limit: int) -> None:
         table.add_row(
             asset.id, asset.kind, asset.role, asset.name, asset.district, asset.road, asset.cabinet, asset.grid
         )
-    console = Console()
+    console = make_console()
     console.print(table)
     console.print(f"{min(limit, len(chosen))} of {len(chosen)} devices")
 
 
 def show_device(settings: Settings, device_id: str) -> int:
     """Print one device's file, last values and open alerts; 1 when there is none of that id."""
-    console = Console(highlight=False)
+    console = make_console()
     registry = _registry(settings)
     row = registry.row.get(device_id)
     if row is None:
@@ -133,8 +135,8 @@ def list_quarantine(settings: Settings, reason: str, limit: int) -> None:
     table = Table("no.", "arrived", "reason", "detail", "topic", "bytes")
     for row in rows:
         arrived = datetime.fromtimestamp(row.arrival_ms / 1000, zone).strftime("%Y-%m-%d %H:%M:%S")
-        table.add_row(str(row.id), arrived, row.reason, row.detail, row.topic, str(len(row.payload)))
-    console = Console()
+        table.add_row(str(row.id), arrived, row.reason, escape(row.detail), escape(row.topic), str(len(row.payload)))
+    console = make_console()
     console.print(table)
     console.print(f"{len(rows)} messages; 'lamplighter quarantine show NO.' shows one whole")
 
@@ -146,12 +148,13 @@ def show_quarantine(settings: Settings, number: int) -> int:
         row = operations.quarantine_show(number)
     finally:
         operations.close()
-    console = Console(highlight=False, markup=False)
+    console = make_console()
     if row is None:
         console.print(f"no message {number} in quarantine")
         return 1
-    console.print(f"topic    {row.topic}\nreason   {row.reason}\ndetail   {row.detail}\nbytes    {len(row.payload)}\n")
-    console.print(row.payload.decode("utf-8", errors="backslashreplace"))
+    head = f"topic    {row.topic}\nreason   {row.reason}\ndetail   {row.detail}\nbytes    {len(row.payload)}\n"
+    console.print(escape(head), soft_wrap=True)
+    console.print(escape(row.payload.decode("utf-8", errors="backslashreplace")), soft_wrap=True)
     return 0
 
 
