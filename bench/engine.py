@@ -1,7 +1,7 @@
 """How many readings a second one core judges: ten expression rules on lamps, quiet and noisy signals.
 
-    python bench/engine.py            100,000 lamps, batches of 4,096 and 16,384
-    python bench/engine.py --small    the same in a moment, for the test suite
+    python -m bench.engine            100,000 lamps, batches of 4,096 and 16,384
+    python -m bench.engine --small    the same in a moment, for the test suite
 
 Prints a table and a digest of the transitions, which is the same on every machine.
 """

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from alerts.rules import Rule, load_rules, parse_rules
-from alerts.templates import number, render
+from alerts.columns import DERIVED
+from alerts.rules import KEYS, Rule, load_rules, parse_rules
+from alerts.templates import COMMON, number, render
 from devices.kinds import Catalog, load_catalog
 from devices.sky import Override
 from devices.yamlfile import ConfigError, parse_yaml
@@ -46,6 +47,20 @@ def test_the_shipped_rules_load_and_say_where_their_figures_come_from(catalog: C
         assert re.search(r"[\u4e00-\u9fff]", one.message["zh"]), one.id
         assert not re.search(r"[\u4e00-\u9fff]", one.message["en"]), one.id
     assert rules.source == SHIPPED.read_text(encoding="utf-8")
+
+
+def test_the_examples_of_the_page_on_rules_load(catalog: Catalog) -> None:
+    page = (ROOT / "docs" / "rules.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert len(examples) >= 3
+    for example in examples:
+        parse_rules(parse_yaml(example, "docs/rules.md"), catalog)
+
+
+def test_the_page_on_rules_names_every_key_and_derived_name() -> None:
+    page = (ROOT / "docs" / "rules.md").read_text(encoding="utf-8")
+    for key in (*KEYS, *DERIVED, *COMMON, "on", "off", "samples", "hold", "lost_after", "carry", "after", "while"):
+        assert f"`{key}`" in page or f"`{{{key}}}`" in page, key
 
 
 def test_a_good_rule_is_read_as_written(catalog: Catalog) -> None:
