@@ -30,6 +30,8 @@ app.add_typer(devices_app, name="devices")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(dashboards_app, name="dashboards")
 
+MENDABLE = ("SchemaTooNewError", "BrokerStartError")  # by name: their modules are heavy and most commands need neither
+
 Config = Annotated[
     Path | None,
     typer.Option(
@@ -236,12 +238,17 @@ def _main(
 
 
 def main() -> None:
-    """Run a command; configuration mistakes end with exit status 2 and one line each."""
+    """Run a command; what a person can mend ends with exit status 2 and one line each, not with a traceback."""
     try:
         app()
     except ConfigError as trouble:
         for problem in trouble.problems:
             print(problem, file=sys.stderr)
+        sys.exit(2)
+    except Exception as trouble:
+        if type(trouble).__name__ not in MENDABLE:
+            raise
+        print(trouble, file=sys.stderr)
         sys.exit(2)
 
 

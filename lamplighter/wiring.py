@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
-import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -50,43 +50,45 @@ class House:
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self.settings = settings
         self.clock = clock
-        settings.data.mkdir(parents=True, exist_ok=True)
-        self._lock = lock_folder(settings.data)
         self.catalog = load_catalog(*settings.kinds)
         self.rules = load_rules(settings.rules, self.catalog)
-        self.operations = Operations(settings.operations_url())
-        self.registry = self.operations.load_registry(self.catalog)
-        self.sky = Sky(self.registry, settings.city.timezone, self.rules.lighting)
-        self.engine = Engine(self.rules, self.registry, self.sky, int(AWAY_MS * clock.speed))
-        self._snapshot = snapshot.load(settings.data / "snapshots")
-        self.journal = Journal(
-            settings.data / "journal",
-            self.catalog,
-            segment_bytes=settings.journal.segment_mb << 20,
-            limit_bytes=int(settings.journal.limit_gb * (1 << 30)),
-            floor=max(self.operations.shipped().position, self._snapshot[0] if self._snapshot else 0),
-        )
-        self.timeseries = make_store(settings, self.catalog)
-        self.session = Session(broker_options(settings), [subscription(settings.city.id)])
-        self.hub = Hub()
-        decoder, sieve = Decoder(self.registry, settings.city.id), Sieve(len(self.registry))
-        self.shipper = Shipper(self.journal, self.timeseries, self.operations, self.registry)
-        self.watch = Watch(
-            settings,
-            clock,
-            self.session,
-            decoder,
-            sieve,
-            self.journal,
-            self.engine,
-            self.operations,
-            self.shipper,
-            self.hub,
-        )
-        self.notifier = Notifier(
-            self.operations, [Receiver(r.name, r.url, r.language, r.min_severity, r.kinds) for r in settings.notify]
-        )
-        self.started_s = time.monotonic()
+        receivers = [Receiver(r.name, r.url, r.language, r.min_severity, r.kinds) for r in settings.notify]
+        settings.data.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as opened:
+            opened.callback(lock_folder(settings.data).close)
+            self.operations = Operations(settings.operations_url())
+            opened.callback(self.operations.close)
+            self.registry = self.operations.load_registry(self.catalog)
+            self.sky = Sky(self.registry, settings.city.timezone, self.rules.lighting)
+            self.engine = Engine(self.rules, self.registry, self.sky, int(AWAY_MS * clock.speed))
+            self._snapshot = snapshot.load(settings.data / "snapshots")
+            self.journal = Journal(
+                settings.data / "journal",
+                self.catalog,
+                segment_bytes=settings.journal.segment_mb << 20,
+                limit_bytes=int(settings.journal.limit_gb * (1 << 30)),
+                floor=max(self.operations.shipped().position, self._snapshot[0] if self._snapshot else 0),
+            )
+            opened.callback(self.journal.close)
+            self.timeseries = make_store(settings, self.catalog)
+            opened.callback(self.timeseries.close)
+            self.session = Session(broker_options(settings), [subscription(settings.city.id)])
+            self.hub = Hub()
+            self.shipper = Shipper(self.journal, self.timeseries, self.operations, self.registry)
+            self.watch = Watch(
+                settings,
+                clock,
+                self.session,
+                Decoder(self.registry, settings.city.id),
+                Sieve(len(self.registry)),
+                self.journal,
+                self.engine,
+                self.operations,
+                self.shipper,
+                self.hub,
+            )
+            self.notifier = Notifier(self.operations, receivers)
+            self._opened = opened.pop_all()
 
     def recover(self) -> int:
         """Bring the engine to where the journal ends; return the records that were judged again."""
@@ -95,10 +97,7 @@ class House:
 
     def close(self) -> None:
         """Close files and databases; the data folder is free for another process after it."""
-        self.timeseries.close()
-        self.operations.close()
-        self.journal.close()
-        self._lock.close()
+        self._opened.close()
 
     # What the API may ask.
 
