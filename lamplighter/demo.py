@@ -84,7 +84,7 @@ async def _demo(folder: Path, seed: int, port: int, run_for_s: float | None, bro
         try:
             async with running(house) as shown_port:
                 await house.session.ready.wait()
-                ready_s = demo_report.process_age_s()
+                ready_s, ready_cpu_s = demo_report.process_age_s(), time.process_time()
                 _greet(console, house, broker.name, shown_port, ready_s)
                 await simulator.tell_history()
                 await _settled(
@@ -101,7 +101,14 @@ async def _demo(folder: Path, seed: int, port: int, run_for_s: float | None, bro
                 sent = await simulator.finish()
                 await _drain(house, sent)
                 return demo_report.summarise(
-                    house, folder / "truth.jsonl", sent, end_ms=end_ms, ready_s=ready_s, run_s=run_s, mb=resident_mb
+                    house,
+                    folder / "truth.jsonl",
+                    sent,
+                    end_ms=end_ms,
+                    ready_s=ready_s,
+                    ready_cpu_s=ready_cpu_s,
+                    run_s=run_s,
+                    mb=resident_mb,
                 )
         finally:
             house.close()

@@ -104,7 +104,15 @@ def _progress_table(house: House) -> Table:
 
 
 def summarise(
-    house: House, truth: Path, sent: Mapping[str, Any], *, end_ms: int, ready_s: float, run_s: float, mb: float
+    house: House,
+    truth: Path,
+    sent: Mapping[str, Any],
+    *,
+    end_ms: int,
+    ready_s: float,
+    ready_cpu_s: float,
+    run_s: float,
+    mb: float,
 ) -> dict[str, Any]:
     """Return the whole report: ledger, rules against faults, figures, and whether the demo passed.
 
@@ -113,7 +121,8 @@ def summarise(
         truth: the simulator's file of faults.
         sent: what the simulator says it has sent.
         end_ms: city time of the end; faults due later are not asked for.
-        ready_s, run_s: seconds from the start of the process until it was ready, and of the run.
+        ready_s, ready_cpu_s: wall and CPU seconds from the start of the process until it was ready.
+        run_s: seconds of the run.
         mb: resident memory of all processes, MB.
     """
     faults = read_truth(truth) if truth.exists() else []
@@ -145,6 +154,7 @@ def summarise(
         "without_alert": unshown,
         "unexplained": [_brief(row) for row in alerts if not any(_matches(f, row) for f in faults)],
         "ready_s": round(ready_s, 2),
+        "ready_cpu_s": round(ready_cpu_s, 2),
         "run_s": round(run_s, 1),
         "resident_mb": round(mb, 1),
     }
