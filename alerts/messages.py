@@ -186,6 +186,8 @@ def _length(minutes: float, language: str) -> str:
 
 def _of_asset(asset: Asset, label: str) -> Subject:
     words = [asset.road or asset.street, asset.street if asset.road else "", asset.district]
+    further = [word for word in words if word not in asset.name]  # "Binhe Road cabinet 2" says its road already
+    words = further or words
     places = (asset.district, asset.street, asset.road, asset.cabinet)
     return Subject(asset.name or label, label, _place(words), *places, float(asset.lon), float(asset.lat))
 
