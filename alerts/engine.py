@@ -45,6 +45,14 @@ class Waits(Protocol):
         """Return entities whose condition holds, not yet long enough, with the time since when."""
 
 
+@runtime_checkable
+class Idles(Protocol):
+    """A judge that can tell beforehand that a batch will change nothing."""
+
+    def idle(self, fleet: Fleet, batch: Batch) -> bool:
+        """Return whether no reading of ``batch``, in whatever order, can change anything for this rule."""
+
+
 class Engine:
     """Judges readings by rules.
 
@@ -93,7 +101,9 @@ class Engine:
             live = self.fleet.live[batch.kind.name]
             live.seen_ms[live.local[batch.device]] = now_ms
             judges = self._by_kind[batch.kind.name]
-            for once in self._rounds(batch, live):
+            for number, once in enumerate(self._rounds(batch, live)):
+                if number == 1:  # a device stands in it several times: leave out whom none of it concerns
+                    judges = [one for one in judges if not (isinstance(one, Idles) and one.idle(self.fleet, batch))]
                 live.update(once)
                 for judge in judges:
                     out += judge.readings(self.fleet, once, now_ms)

@@ -84,6 +84,14 @@ class ExpressionJudge:
             return []
         return self._judge(fleet, columns, active, places[active], yes[active], no[active], now_ms)
 
+    def idle(self, fleet: Fleet, batch: Batch) -> bool:
+        """Return whether the condition holds in no reading and every device is at rest, so that all will stay so."""
+        if self._params.carry:
+            return False
+        yes, _ = self._params.on(BatchColumns(fleet, batch))
+        places = fleet.live[self.kinds[0]].local[batch.device]
+        return not yes.any() and not self._state[places].any()
+
     def _judge(
         self, fleet: Fleet, columns: BatchColumns, rows: Places, at: Places, yes: Mask, no: Mask, now_ms: int
     ) -> list[Transition]:

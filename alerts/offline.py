@@ -103,6 +103,10 @@ class OfflineJudge:
         self._next_ms = min(self._next_ms, now_ms + self._least_ms)  # it may fall silent again
         return [self._tell(int(place), CLEARED, now_ms, 0) for place in done]
 
+    def idle(self, fleet: Fleet, batch: Batch) -> bool:
+        """Return whether no device of the batch is offline."""
+        return not self._offline[fleet.live[self.kinds[0]].local[batch.device]].any()
+
     def tick(self, fleet: Fleet, now_ms: int) -> list[Transition]:
         """Call silent devices offline. Looks at all devices only when one can have become due."""
         if fleet.resumed_ms != now_ms:

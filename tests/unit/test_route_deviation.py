@@ -148,6 +148,17 @@ def test_a_position_that_stays_away_for_eight_minutes_is_taken_over_in_the_end()
     assert engine.judges[0].watch.reckoning.resyncs == 1
 
 
+@pytest.mark.parametrize("kmh", [0.0, 90.0])
+def test_a_truck_whose_speed_always_reads_the_same_does_not_escape(kmh: float) -> None:
+    way = [(-2000.0, 0.0), (0.0, 0.0), (0.0, 9000.0)]
+    lying = [(s, e, n, kmh, 90.0) for s, e, n, _, _ in drive(way, 36, 15)]
+    told = play(engine_for(permit()), lying)
+    assert [t.state for t in told] == ["active"]
+    assert told[0].at_ms - START_MS <= (200 + 480 + 60) * 1000, (
+        "eight minutes of disbelief, then its word is not heeded"
+    )
+
+
 def test_turning_corners_with_sparse_reports_does_not_lock_a_truck_out() -> None:
     zigzag = [(float(x), 400.0 * (k % 2)) for k, x in enumerate(range(-2000, 2400, 400)) for _ in (0, 1)]
     blocks = [(x, y) for k, (x, y) in enumerate(zigzag) if k == 0 or (x, y) != zigzag[k - 1]]
