@@ -66,7 +66,8 @@ class Ours:
         command = [sys.executable, "-m", "lamplighter", "run", "-c", str(folder / "lamplighter.yaml")]
         with (folder / "log").open("wb") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        _wait(lambda: b"lamplighter_broker_connected 1.0" in self._get("/metrics"), 30, lambda: (folder / "log").read_text()[-2000:])
+        connected = b"lamplighter_broker_connected 1.0"
+        _wait(lambda: connected in self._get("/metrics"), 30, lambda: (folder / "log").read_text()[-2000:])
 
     def _get(self, path: str) -> bytes:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:

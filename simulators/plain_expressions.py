@@ -1,4 +1,4 @@
-"""Rule expressions read one number at a time, for the engine's slow twin; what is absent is None, and so is its truth."""
+"""Rule expressions read one number at a time, for the engine's slow twin; what is absent is None, its truth too."""
 
 from __future__ import annotations
 
