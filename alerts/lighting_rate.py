@@ -22,7 +22,7 @@ from alerts.lighting import Lamps, Rates, count, look
 from alerts.lighting_settings import RateParams, parse
 from alerts.messages import transition
 from alerts.rules import Rule
-from alerts.saved import matching
+from alerts.saved import matching, take_over
 from alerts.spans import report_s
 from devices.batch import Batch
 from devices.registry import Registry
@@ -217,5 +217,4 @@ class LightingRateJudge:
             if f"{name}.entity" not in state:
                 continue
             at, place = matching(scope.entities, state[f"{name}.entity"])
-            for part, column in scope.state.items():
-                column[at] = state[f"{name}.{part}"][place]
+            take_over(scope.state, state, f"{name}.", at, place)

@@ -18,6 +18,7 @@ Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
 KMH = 3.6  # km/h a m/s
+BLIND_MS = 3_600_000  # speed and heading that contradicted the positions for so long as to be overruled are not heeded
 _ONE_TURN_S = 15.0  # an interval up to the usual report holds one turn; a longer one may hold several
 
 
@@ -74,7 +75,8 @@ class Reckoning:
 
     Attributes:
         state: arrays (m,) by name: ``ref_e ref_n`` m, ``vel_e vel_n`` m/s (NaN unknown), ``ref_ms``,
-            ``reject_ms`` start of the present run of rejects, ``anchor_e anchor_n`` m with ``anchor_ms``.
+            ``reject_ms`` start of the present run of rejects, ``blind_ms`` until when reported speed is not heeded,
+            ``anchor_e anchor_n`` m with ``anchor_ms``.
         resyncs: times that a position was taken over after ``resync_ms`` of rejects.
     """
 
@@ -88,6 +90,7 @@ class Reckoning:
         self.state["ref_ms"] = np.zeros(trucks, np.int64)
         self.state["reject_ms"] = np.zeros(trucks, np.int64)
         self.state["anchor_ms"] = np.zeros(trucks, np.int64)
+        self.state["blind_ms"] = np.zeros(trucks, np.int64)
 
     def judge(self, fixes: Fixes, near: Mask) -> tuple[Mask, Floats, Floats]:
         """Return which fixes are believed, metres driven since each vehicle's last fix, and metres not yet counted.
@@ -106,7 +109,9 @@ class Reckoning:
         fresh = (ref_ms == 0) | (fixes.time_ms - ref_ms > p.gap_ms)
         dt = np.where(fresh, 0.0, dt)
         old_e, old_n = s["vel_e"][truck], s["vel_n"][truck]
-        moving = np.where(fixes.speed * KMH < p.standing_kmh, 0.0, fixes.speed)
+        heeded = fixes.time_ms >= s["blind_ms"][truck]
+        speed = np.where(heeded, fixes.speed, np.nan)
+        moving = np.where(speed * KMH < p.standing_kmh, 0.0, speed)
         new_e = np.where(moving == 0.0, 0.0, moving * np.sin(fixes.heading))
         new_n = np.where(moving == 0.0, 0.0, moving * np.cos(fixes.heading))
         reported = ~np.isnan(new_e)
@@ -127,6 +132,7 @@ class Reckoning:
         since = np.where(believed, 0, np.where(s["reject_ms"][truck] == 0, fixes.time_ms, s["reject_ms"][truck]))
         expired = ~believed & (fixes.time_ms - since >= p.resync_ms)
         self.resyncs += int(expired.sum())
+        s["blind_ms"][truck[expired]] = fixes.time_ms[expired] + BLIND_MS
         believed |= expired
         # What remains of the difference stays within half the gate, or one wide turn would lock the vehicle out.
         keep = np.minimum(1.0 - p.blend, p.gate_m / 2 / np.maximum(residual, 1e-9))

@@ -15,56 +15,20 @@ import numpy.typing as npt
 
 from alerts.fleet import Fleet
 from alerts.judge import State
-from alerts.keys import Keys
 from alerts.messages import transition
-from alerts.reckoning import KMH, Fixes, GateParams
-from alerts.routewatch import ALERTED, RouteParams, RouteWatch, Verdict
+from alerts.reckoning import KMH, Fixes
+from alerts.route_settings import RouteParams, parse
+from alerts.routewatch import ALERTED, RouteWatch, Verdict
 from alerts.rules import Rule
-from alerts.saved import matching
+from alerts.saved import matching, take_over
 from devices.batch import Batch
-from devices.kinds import Kind
 from devices.registry import Permit, Registry
 from devices.sky import Sky
 from devices.transition import ACTIVE, CLEARED, Transition
-from devices.yamlfile import Node
 
 VALUES = ("distance_m", "outside_min", "outside_m")
-POSITION = ("lon_deg", "lat_deg")
 
-
-def parse(own: Node, kind: Kind, role: str | None) -> RouteParams:  # noqa: ARG001 - every kind of rule is asked alike
-    """Check the rule's own keys. Raises ConfigError naming file, line, key and the accepted form."""
-    missing = [name for name in POSITION if name not in kind.field_names()]
-    if missing:
-        raise own.error(f"{kind.name} reports no {' and no '.join(missing)}: it cannot be held to a route")
-    plain, gate = RouteParams(), GateParams()
-    known = ("on_m", "off_m", "travelled_m", "far_m", "far_for", "hold", "site_margin_m", "max_hdop", "min_satellites")
-    keys = Keys(own, *known, "gate")
-    below = keys.under("gate", "within_m", "blend", "resync", "gap", "max_kmh", "standing_kmh", "step_m")
-    params = RouteParams(
-        on_m=keys.number("on_m", plain.on_m, 1, 10_000),
-        off_m=keys.number("off_m", plain.off_m, 0, 10_000),
-        travelled_m=keys.number("travelled_m", plain.travelled_m, 0, 100_000),
-        far_m=keys.number("far_m", plain.far_m, 1, 100_000),
-        far_for_ms=keys.length("far_for", plain.far_for_ms),
-        hold_ms=keys.length("hold", plain.hold_ms),
-        site_margin_m=keys.number("site_margin_m", plain.site_margin_m, 0, 5_000),
-        max_hdop=keys.number("max_hdop", plain.max_hdop, 0.5, 100),
-        min_satellites=keys.number("min_satellites", plain.min_satellites, 0, 64),
-        gate=GateParams(
-            gate_m=below.number("within_m", gate.gate_m, 1, 100_000),
-            blend=below.number("blend", gate.blend, 0.01, 1),
-            resync_ms=below.length("resync", gate.resync_ms),
-            gap_ms=below.length("gap", gate.gap_ms),
-            max_kmh=below.number("max_kmh", gate.max_kmh, 10, 1000),
-            standing_kmh=below.number("standing_kmh", gate.standing_kmh, 0, 20),
-            anchor_m=below.number("step_m", gate.anchor_m, 1, 500),
-        ),
-    )
-    if params.off_m > params.on_m:
-        keys.problem("off_m", f"expected at most on_m ({params.on_m:g}): a truck comes back nearer than it left")
-    keys.done()
-    return params
+__all__ = ["VALUES", "RouteDeviationJudge", "parse"]
 
 
 class RouteDeviationJudge:
@@ -140,10 +104,8 @@ class RouteDeviationJudge:
         """Take over a saved state; trucks and permits that are gone are let go."""
         watch = self.watch
         at, place = matching([self.registry.assets[row].id for row in self.rows], state["entity"])
-        for name, column in watch.state.items():
-            column[at] = state[f"watch.{name}"][place]
-        for name, column in watch.reckoning.state.items():
-            column[at] = state[f"gate.{name}"][place]
+        take_over(watch.state, state, "watch.", at, place)
+        take_over(watch.reckoning.state, state, "gate.", at, place)
         at, place = matching(self._permit_keys(), state["permit"])
         kept = state["hint"][place].astype(np.int64)
         watch.hint[at] = np.where(kept < 0, -1, kept + watch.corridors.first[at])

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from alerts.corridor import Corridors, Sites, ragged
-from alerts.reckoning import Fixes, GateParams, Reckoning
+from alerts.reckoning import Fixes, Reckoning
+from alerts.route_settings import RouteParams
 from devices.geometry import EARTH_M_PER_DEG
 from devices.registry import Permit
 
@@ -22,35 +23,6 @@ LocalMinute = Callable[[Ints], Ints]
 INSIDE, OUTSIDE, ALERTED = 0, 1, 2
 _CHORD_STEP_M = 40.0  # half the width of the corridor: a chord that crosses it has a point inside
 _CHORD_POINTS = 256
-
-
-@dataclass(frozen=True, slots=True)
-class RouteParams:
-    """Settings of the rule; config/rules.yaml names their sources.
-
-    Attributes:
-        on_m, off_m: a truck is outside beyond ``on_m`` from its route and back within ``off_m``.
-        for_ms, travelled_m: how long outside, and metres driven there, before it is an alert.
-        far_m, far_for_ms: beyond ``far_m`` this shorter time is enough.
-        keep_ms: how long back before the alert ends.
-        hold_ms: silent for so long with an alert open: it ends with reason ``data_lost``.
-        site_margin_m: a permit's sites are this much larger than drawn.
-        max_hdop, min_satellites: fixes of worse quality are passed over.
-        gate: dead reckoning; None judges every fix.
-    """
-
-    on_m: float = 80.0
-    off_m: float = 50.0
-    for_ms: int = 120_000
-    travelled_m: float = 300.0
-    far_m: float = 200.0
-    far_for_ms: int = 15_000
-    keep_ms: int = 60_000
-    hold_ms: int = 86_400_000
-    site_margin_m: float = 50.0
-    max_hdop: float = 5.0
-    min_satellites: float = 4.0
-    gate: GateParams = field(default_factory=GateParams)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +119,27 @@ class RouteWatch:
         self.counts["disbelieved"] += int(len(believed) - believed.sum())
         self.counts["judged"] += int(believed.sum())
         fixes, distance, ratio = fixes.take(believed), distance[believed], ratio[believed]
+        self._reckon(fixes, distance, ratio)
         moved = driven[believed], loose[believed]
         return verdicts + self._advance(fixes, distance, ratio > 1.0, ratio <= share, moved)
 
-    def _off_route(self, fixes: Fixes) -> tuple[Floats, Floats, Mask]:
+    def _reckon(self, fixes: Fixes, distance: Floats, ratio: Floats) -> None:
+        """Where dead reckoning puts a truck nearer to its route than the fix does, take its word, in place.
+
+        A burst within the gate draws the reference after it only bit by bit; a truck that drives away takes it along.
+        """
+        doubtful = np.flatnonzero((ratio > self.params.off_m / self.params.on_m) & ~np.isnan(fixes.speed))
+        if not len(doubtful):
+            return
+        held = fixes.take(doubtful)
+        held.east = self.reckoning.state["ref_e"][held.truck]
+        held.north = self.reckoning.state["ref_n"][held.truck]
+        found, relative, _ = self._off_route(held, remember=False)
+        nearer = relative < ratio[doubtful]
+        distance[doubtful[nearer]] = found[nearer]
+        ratio[doubtful[nearer]] = relative[nearer]
+
+    def _off_route(self, fixes: Fixes, *, remember: bool = True) -> tuple[Floats, Floats, Mask]:
         """Return metres from the nearest valid permitted route, the same over its half width, and if any is valid."""
         count = len(fixes.truck)
         distance, ratio = np.full(count, np.inf), np.full(count, np.inf)
@@ -167,7 +156,8 @@ class RouteWatch:
             near = self._on[permit] * share
             where = (fixes.east[here], fixes.north[here])
             found, segment = self.corridors.nearest(permit, *where, self.hint[permit], near)
-            self.hint[permit] = segment
+            if remember:
+                self.hint[permit] = segment
             away = np.flatnonzero(found > near)
             at_site = self.sites.holds(permit[away], where[0][away], where[1][away], self.params.site_margin_m)
             found[away[at_site]] = 0.0

@@ -20,7 +20,7 @@ from alerts.messages import transition
 from alerts.nights import ALERTED, Night, NightParams, Nights
 from alerts.rainfall import Rain
 from alerts.rules import Rule
-from alerts.saved import matching
+from alerts.saved import matching, take_over
 from alerts.seepage_settings import parse
 from devices.batch import Batch
 from devices.registry import Registry
@@ -178,8 +178,7 @@ class SeepageJudge:
         """Take over a saved state; stations that are gone are let go."""
         at, place = matching(self.ids, state["entity"])
         for part, columns in self._parts():
-            for name, column in columns.items():
-                column[at] = state[f"{part}.{name}"][place]
+            take_over(columns, state, f"{part}.", at, place)
         counts = (int(count) for count in state["counts"].astype(np.int64))
         self.nights.counts.update(zip(self.nights.counts, counts, strict=True))
 

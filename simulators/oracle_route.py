@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from alerts.routewatch import RouteParams
+from alerts.reckoning import BLIND_MS
+from alerts.route_settings import RouteParams
 from devices.geometry import EARTH_M_PER_DEG
 from devices.registry import Permit
 
@@ -98,7 +99,7 @@ class RouteTwin:
         self.minute, self.params = minute, params
         self.reference: _Reference | None = None
         self.anchor: tuple[int, Point] | None = None
-        self.loose = 0.0
+        self.loose, self.blind_ms = 0.0, 0
         self.phase, self.onset_ms, self.outside_ms, self.outside_m = "inside", 0, 0, 0.0
         self.back_ms: int | None = None
         self.last: tuple[int, Point] | None = None
@@ -123,8 +124,11 @@ class RouteTwin:
         distance, ratio = judged
         share = self.params.off_m / self.params.on_m
         driven = self._believe(time_ms, at, speed_kmh, heading_deg, near=ratio <= share)
-        if driven is None:
+        if driven is None or self.reference is None:
             return None
+        if ratio > share and not math.isnan(speed_kmh):  # where dead reckoning puts it nearer, that counts
+            held = self._distance(self.reference.at, time_ms)
+            distance, ratio = min((distance, ratio), held or (math.inf, math.inf), key=lambda pair: pair[1])
         return self._advance(time_ms, at, distance, driven, out=ratio > 1.0, back=ratio <= share)
 
     def _distance(self, at: Point, time_ms: int, *, sites: bool = True) -> tuple[float, float] | None:
@@ -151,6 +155,8 @@ class RouteTwin:
     def _believe(self, time_ms: int, at: Point, speed_kmh: float, heading_deg: float, *, near: bool) -> float | None:
         """Return metres driven since the last fix, None where the fix is not believed."""
         g = self.params.gate
+        if time_ms < self.blind_ms:
+            speed_kmh = math.nan
         moving = 0.0 if speed_kmh < g.standing_kmh else speed_kmh / 3.6
         heading = math.radians(heading_deg)
         speed: Point | None = (moving * math.sin(heading), moving * math.cos(heading))
@@ -174,6 +180,7 @@ class RouteTwin:
         since = reference.rejecting_since if reference.rejecting_since is not None else time_ms
         if not believed and time_ms - since >= g.resync_ms:
             believed = expired = True
+            self.blind_ms = time_ms + BLIND_MS
         if not believed:
             if speed is None:  # the reach grows until a fix is believed again
                 self.reference = _Reference(expected, reference.time_ms, None, since)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench import reception
 from bench.recorded import delays, judged, named, plainly, recorded_tracks
 from devices.geometry import LocalProjection
 from devices.transition import ACTIVE
@@ -82,3 +83,11 @@ def test_a_drive_past_a_detour_of_its_permit_is_found_within_150_seconds(broken:
 def test_a_drive_on_another_vehicles_permit_is_found(ways: list[Track]) -> None:
     others = [named(moved_to(way, ways[(k + 1) % len(ways)]), "other").thinned(15) for k, way in enumerate(ways)]
     assert set(alerts_of(others)) == {way.device for way in others}
+
+
+def test_under_the_noise_of_street_canyons_dead_reckoning_spares_most_false_alerts(ways: list[Track]) -> None:
+    drives = reception.noisy([way for way in ways if way.device != WALKER], reception.PLACES["canyon"], 8)
+    plain = sum(len(plainly(way)) for way, _ in drives)
+    shipped = reception.alerts(drives, reception.SHIPPED, with_speed=True)
+    assert plain >= 10
+    assert shipped * 3 <= plain
