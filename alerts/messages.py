@@ -18,9 +18,10 @@ _REASONS = {
     "data_lost": {"en": "no more data", "zh": "数据中断"},
     "rule_changed": {"en": "the rule was changed", "zh": "规则已变更"},
 }
+_NOWHERE = {"en": "place unknown", "zh": "位置未知"}
 _OVER = {
-    "en": "Cleared: {0}, {1}, {2}; {3}, lasted {4}",
-    "zh": "【解除】{0}：{1}，{2}；{3}，历时{4}",
+    "en": ("Cleared: {0}, {1}; {2}, lasted {3}", ", "),
+    "zh": ("【解除】{0}：{1}；{2}，历时{3}", "，"),
 }
 
 
@@ -64,7 +65,7 @@ def subject(registry: Registry, entity: str, kind: str) -> Subject:
     name = label
     if sort == "cabinet" and label in registry.row:
         name = registry.assets[registry.row[label]].name or label
-    words = [name, like["street"], like["district"]] if sort == "road" else [like["road"], like["district"]]
+    words = [like["street"], like["district"]] if sort == "road" else [like["road"], like["district"]]
     places = (like["district"], like["street"], like["road"], like["cabinet"])
     return Subject(name, label, _place(words), *places, *middle)
 
@@ -159,7 +160,9 @@ def _compose(
         if cleared_ms is not None:
             why = _REASONS.get(reason, {}).get(language, reason)
             lasted = _length((cleared_ms - onset_ms) / 60_000, language)
-            told[language] = _OVER[language].format(title, about.name, place, why, lasted)
+            text, comma = _OVER[language]
+            where = comma.join([about.name, place] if place != _NOWHERE[language] else [about.name])
+            told[language] = text.format(title, where, why, lasted)
             continue
         words = {
             "name": about.name,
@@ -199,7 +202,7 @@ def _unknown(label: str) -> Subject:
 def _place(words: list[str]) -> dict[str, str]:
     """Return a place by language: English from the small to the large, Chinese the other way round."""
     known = list(dict.fromkeys(word for word in words if word))
-    return {"en": ", ".join(known) or "place unknown", "zh": " ".join(reversed(known)) or "位置未知"}
+    return {"en": ", ".join(known) or _NOWHERE["en"], "zh": " ".join(reversed(known)) or _NOWHERE["zh"]}
 
 
 def _members(registry: Registry, place: str, label: str, kind: str) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
