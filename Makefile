@@ -1,5 +1,5 @@
 # Lamplighter 点灯人. `make demo` starts it, `make test` tests it; both do all their own set-up.
-.PHONY: demo run test check servers bench screenshot lock console ready ready-dev clean help
+.PHONY: demo run test check servers bench screenshot wheel lock console ready ready-dev clean help
 .DEFAULT_GOAL := help
 
 demo: ready console          ## a simulated city with everything running (FOR=60s stops by itself)
@@ -25,6 +25,10 @@ bench: ready-dev             ## CPU a reading on the whole way, beside a plain s
 
 screenshot: ready-dev console ## docs/images/console.png from a running demo
 	@.venv/bin/python -m scripts.picture
+
+wheel: ready-dev console      ## dist/*.whl with the built console inside
+	@rm -rf api/console && cp -r console/dist api/console
+	@.venv/bin/python -m hatchling build -t wheel; done=$$?; rm -rf api/console; exit $$done
 
 lock:                        ## make the locks anew from pyproject.toml (needs uv)
 	@sh scripts/lock.sh
