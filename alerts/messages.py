@@ -17,6 +17,8 @@ _REASONS = {
     "recovered": {"en": "recovered", "zh": "已恢复"},
     "data_lost": {"en": "no more data", "zh": "数据中断"},
     "rule_changed": {"en": "the rule was changed", "zh": "规则已变更"},
+    "permit_ended": {"en": "its permit has ended", "zh": "许可已到期"},
+    "schedule_off": {"en": "switched off by schedule", "zh": "按时关灯"},
 }
 _NOWHERE = {"en": "place unknown", "zh": "位置未知"}
 _OVER = {
