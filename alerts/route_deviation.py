@@ -18,7 +18,7 @@ from alerts.judge import State
 from alerts.messages import transition
 from alerts.reckoning import KMH, Fixes
 from alerts.route_settings import RouteParams, parse
-from alerts.routewatch import ALERTED, RouteWatch, Verdict
+from alerts.routewatch import ALERTED, OUTSIDE, RouteWatch, Verdict
 from alerts.rules import Rule
 from alerts.saved import matching, take_over
 from devices.batch import Batch
@@ -79,14 +79,22 @@ class RouteDeviationJudge:
         if not (self.watch.state["phase"] == ALERTED).any():
             return []
         live = fleet.live[self.rule.device]
-        return self._tell(fleet, self.watch.lost(live.seen_ms[live.local[self.rows]], now_ms))
+        heard_ms = np.maximum(live.seen_ms[live.local[self.rows]], fleet.resumed_ms)
+        return self._tell(fleet, self.watch.lost(heard_ms, now_ms))
 
     def open(self) -> Mapping[str, int]:
         """Return the trucks off their route, with the onset of each."""
+        return self._since(ALERTED)
+
+    def pending(self) -> Mapping[str, int]:
+        """Return the trucks outside, not yet for long or far enough."""
+        return self._since(OUTSIDE)
+
+    def _since(self, phase: int) -> dict[str, int]:
         state = self.watch.state
         return {
             f"device:{self.registry.assets[self.rows[i]].id}": int(state["onset_ms"][i])
-            for i in np.flatnonzero(state["phase"] == ALERTED)
+            for i in np.flatnonzero(state["phase"] == phase)
         }
 
     def save(self) -> State:

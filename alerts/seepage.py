@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from alerts.fleet import NEVER, Fleet
+from alerts.fleet import Fleet
 from alerts.inflow import Inflow
 from alerts.judge import State
 from alerts.messages import transition
@@ -111,8 +111,7 @@ class SeepageJudge:
         if not (gathering.any() or s["waiting"].any() or (s["phase"] == ALERTED).any()):
             return []
         live = fleet.live[self.rule.device]
-        seen_ms = live.seen_ms[live.local[self.rows]]
-        silent_ms = np.where(seen_ms == NEVER, 0, now_ms - seen_ms)
+        silent_ms = now_ms - np.maximum(live.seen_ms[live.local[self.rows]], fleet.resumed_ms)
         over = np.flatnonzero(gathering & (now_ms >= s["end_ms"] + p.grace_ms) & (silent_ms >= p.grace_ms))
         if len(over):
             self.nights.finish(over)
@@ -165,6 +164,12 @@ class SeepageJudge:
         """Return the stations with an open alert, with the onset of each."""
         s = self.nights.state
         return {f"device:{self.ids[at]}": int(s["onset_ms"][at]) for at in np.flatnonzero(s["phase"] == ALERTED)}
+
+    def pending(self) -> Mapping[str, int]:
+        """Return the stations whose last dry nights were high, too few of them yet for an alert."""
+        s = self.nights.state
+        waiting = np.flatnonzero((s["phase"] != ALERTED) & (s["streak"] > 0))
+        return {f"device:{self.ids[at]}": int(s["onset_ms"][at]) for at in waiting}
 
     def save(self) -> State:
         """Return the whole state, by device id."""

@@ -204,8 +204,8 @@ def test_a_station_that_falls_silent_in_the_night_has_it_closed_by_the_clock() -
 def test_an_alert_on_a_station_of_which_nothing_is_heard_any_more_ends_as_data_lost() -> None:
     sewer = run(Sewer(), 28, lambda day: 9.0 if day >= 25 else 6.0)
     assert sewer.states() == [("active", 27)]
-    hours = range(28 * 24, 45 * 24)
-    told = [t for hour in hours for t in sewer.engine.step([], MIDNIGHT_MS + hour * 3_600_000)]
+    minutes = range(28 * 1440, 43 * 1440)
+    told = [t for minute in minutes for t in sewer.engine.step([], MIDNIGHT_MS + minute * 60_000)]
     assert [(t.state, t.reason) for t in told] == [("cleared", "data_lost")]
 
 
