@@ -13,8 +13,10 @@ from pathlib import Path
 
 from rich.markup import escape
 
+from alerts.engine import Engine
 from alerts.rules import load_rules
 from devices.kinds import load_catalog
+from devices.sky import Sky
 from devices.topics import subscription
 from devices.yamlfile import ConfigError
 from ingest.session import Session
@@ -77,6 +79,25 @@ def _registry(settings: Settings) -> str:
             "the registry is empty: every message would be quarantined", "lamplighter devices import FILE.csv"
         )
     return f"{count} devices"
+
+
+def _facts(settings: Settings) -> str:
+    catalog = load_catalog(*settings.kinds)
+    rules = load_rules(settings.rules, catalog)
+    operations = Operations(settings.operations_url())
+    try:
+        registry = operations.load_registry(catalog)
+    finally:
+        operations.close()
+    sky = Sky(registry, settings.city.timezone, rules.lighting)
+    if sky.strangers:
+        unknown = ", ".join(sky.strangers)
+        raise _Unwell(f"the lighting schedule names cabinets that nobody registered: {unknown}", "correct 'lighting:'")
+    lacking = Engine(rules, registry, sky).unjudged()
+    if lacking:
+        told = ", ".join(f"{rule} passes over {count}" for rule, count in lacking.items())
+        raise _Unwell(f"devices lack facts that rules need: {told}", "add the facts (docs/rules.md) and import again")
+    return "the registry has every fact that the rules need"
 
 
 def _disk(settings: Settings) -> str:
@@ -156,6 +177,7 @@ def _store(settings: Settings) -> str:
 _CHECKS: dict[str, Callable[[Settings], str]] = {
     "rules": _rules,
     "registry": _registry,
+    "facts": _facts,
     "disk": _disk,
     "clock": _clock,
     "broker": _broker,

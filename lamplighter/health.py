@@ -107,6 +107,17 @@ def figures(house: House) -> list[Figure]:
             counter=True,
         ),
         Figure(
+            "notices",
+            "Notices by receiver and what became of them since the start.",
+            {
+                (name, word): float(getattr(tally, word))
+                for name, tally in house.notifier.tallies.items()
+                for word in ("sent", "retried", "given_up", "timeouts")
+            },
+            labels=("receiver", "outcome"),
+            counter=True,
+        ),
+        Figure(
             "outbox",
             "Notices by state.",
             {(state,): float(count) for state, count in house.operations.outbox_counts().items()},

@@ -51,7 +51,8 @@ def import_files(settings: Settings, files: list[Path]) -> str:
         operations.close()
     return (
         f"{summary.added} added, {summary.changed} changed, {summary.unchanged} as before. "
-        "A running Lamplighter takes the new registry at its next start."
+        "A running Lamplighter takes the new registry at its next start, "
+        "and with it the quarantined messages of devices that are new."
     )
 
 

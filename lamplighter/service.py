@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import logging
 import signal
 import socket
 import sys
@@ -37,7 +36,6 @@ def run_service(settings: Settings) -> int:
 
 def configure_logging(stream: TextIO) -> None:
     """Send log lines to ``stream``: for people on a terminal, as JSON elsewhere."""
-    logging.getLogger("apprise").setLevel(logging.CRITICAL)  # its failures are told by the notifier, once
     shown: structlog.types.Processor = (
         structlog.dev.ConsoleRenderer() if stream.isatty() else structlog.processors.JSONRenderer(ensure_ascii=False)
     )
@@ -103,6 +101,7 @@ async def running(house: House) -> AsyncIterator[int]:
             for task in others:
                 task.cancel()
                 await _ended(task)
+            await house.notifier.close()
             house.hub.close()
             server.should_exit = True
             await _ended(web)

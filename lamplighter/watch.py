@@ -23,7 +23,8 @@ from api.live import Hub
 from devices.batch import Batch
 from devices.payloads import Decoder
 from devices.transition import Transition
-from ingest.session import Delivery, Session
+from ingest.inbox import Delivery
+from ingest.session import Session
 from ingest.sieve import Sieve
 from lamplighter.clock import Clock
 from storage import snapshot
@@ -115,6 +116,22 @@ class Watch:
         self.position = self.journal.end
         return judged
 
+    async def readmit(self) -> int:
+        """Take messages from quarantine whose device has been adopted since; return how many.
+
+        They go the same way as new ones and are let go from quarantine only when they are in the journal: a crash in
+        between means that they come again, and are known as duplicates.
+        """
+        taken = number = 0
+        while rows := await asyncio.to_thread(self.operations.quarantine_after, "unknown_device", number):
+            number = rows[-1].id
+            known = [row for row in rows if row.device in self.engine.registry.row]
+            if known:
+                await self.group([Delivery(row.topic, row.payload, None, 0) for row in known])
+                await asyncio.to_thread(self.operations.quarantine_release, [row.id for row in known])
+                taken += len(known)
+        return taken
+
     def stop(self) -> None:
         """Let the group under way finish, write a snapshot and end."""
         self.stopping = True
@@ -125,6 +142,8 @@ class Watch:
         gathering: asyncio.Task[list[Delivery]] | None = None
         loop = asyncio.get_running_loop()
         next_snapshot = loop.time() + SNAPSHOT_S
+        if readmitted := await self.readmit():
+            log.info("messages of adopted devices taken from quarantine", messages=readmitted)
         try:
             while not self.stopping:
                 if gathering is None:

@@ -182,6 +182,16 @@ class Operations:
         with self._database.reading() as connection:
             return quarantine.get(connection, number)
 
+    def quarantine_after(self, reason: str, number: int, limit: int = 500) -> list[QuarantineRow]:
+        """Return messages kept for ``reason`` with numbers above ``number``, oldest first."""
+        with self._database.reading() as connection:
+            return quarantine.after(connection, reason, number, limit)
+
+    def quarantine_release(self, numbers: Sequence[int]) -> None:
+        """Let messages go that have been read after all. The ledger keeps them: what was read is received anew."""
+        with self._database.writing() as connection:
+            quarantine.release(self._database, connection, numbers)
+
     def quarantine_counts(self) -> dict[str, int]:
         """Return how many messages are kept, by reason."""
         with self._database.reading() as connection:

@@ -81,6 +81,24 @@ def find(connection: Connection, limit: int, reason: str | None, device: str | N
     return [QuarantineRow(**_columns(r)) for r in connection.execute(query).mappings()]
 
 
+def after(connection: Connection, reason: str, number: int, limit: int) -> list[QuarantineRow]:
+    """Return messages kept for ``reason`` with numbers above ``number``, oldest first."""
+    table = tables.quarantine
+    query = select(table).where(table.c.reason == reason, table.c.id > number).order_by(table.c.id).limit(limit)
+    return [QuarantineRow(**_columns(row)) for row in connection.execute(query).mappings()]
+
+
+def release(database: Database, connection: Connection, numbers: Sequence[int]) -> None:
+    """Let messages go that have been read after all; their place is free again."""
+    table = tables.quarantine
+    chosen = table.c.id.in_(numbers)
+    rows, size = connection.execute(
+        select(func.count(), func.coalesce(func.sum(func.length(table.c.payload)), 0)).where(chosen)
+    ).one()
+    connection.execute(delete(table).where(chosen))
+    tally.add(database, connection, {_HELD_ROWS: -rows, _HELD_BYTES: -size})
+
+
 def get(connection: Connection, number: int) -> QuarantineRow | None:
     """Return one message, None where there is none of that number (any more)."""
     found = connection.execute(select(tables.quarantine).where(tables.quarantine.c.id == number)).mappings().first()
