@@ -36,7 +36,7 @@ class Keys:
 
     def number(self, key: str, default: float, low: float, high: float) -> float:
         """Return a number from ``low`` to ``high``."""
-        return self._read(key, float(default), lambda node: node.number(low=low, high=high))
+        return self.read(key, float(default), lambda node: node.number(low=low, high=high))
 
     def whole(self, key: str, default: int, low: int, high: int) -> int:
         """Return a whole number from ``low`` to ``high``."""
@@ -47,11 +47,11 @@ class Keys:
 
     def length(self, key: str, default: int) -> int:
         """Return a length of time in milliseconds."""
-        return self._read(key, default, duration_ms)
+        return self.read(key, default, duration_ms)
 
     def text(self, key: str, default: str, one_of: tuple[str, ...] = ()) -> str:
         """Return a word, one of ``one_of`` where that is given."""
-        return self._read(key, default, lambda node: node.text(one_of=one_of))
+        return self.read(key, default, lambda node: node.text(one_of=one_of))
 
     def problem(self, key: str, text: str) -> None:
         """Remember that something is wrong with ``key``."""
@@ -70,7 +70,8 @@ class Keys:
         if self.problems:
             raise ConfigError(self.problems)
 
-    def _read(self, key: str, default: T, read: Callable[[Node], T]) -> T:
+    def read(self, key: str, default: T, read: Callable[[Node], T]) -> T:
+        """Return what ``read`` makes of the node under ``key``, or ``default``; its ConfigError is remembered."""
         node = self.get(key)
         if node is None:
             return default

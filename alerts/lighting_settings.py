@@ -8,7 +8,7 @@ from alerts.keys import Keys
 from alerts.spans import Span, span
 from devices.kinds import Kind
 from devices.transition import SEVERITIES
-from devices.yamlfile import ConfigError, Node
+from devices.yamlfile import Node
 
 SCOPES = ("road", "cabinet", "grid")
 FRESH = Span(intervals=3.0)
@@ -59,15 +59,15 @@ def parse(own: Node, kind: Kind, role: str | None) -> RateParams:  # noqa: ARG00
         "lamps_min", "grid_lamps_min", "main_severity",
     )  # fmt: skip
     params = RateParams(
-        scopes=_scopes(keys),
+        scopes=keys.read("scope", plain.scopes, _scopes),
         target=keys.number("target", plain.target, 0.5, 0.9999),
-        targets=_targets(keys),
+        targets=keys.read("targets", plain.targets, _targets),
         alpha=keys.number("alpha", plain.alpha, 1e-9, 0.5),
         off_p=keys.number("off_p", plain.off_p, 1e-9, 0.9),
         coverage=keys.number("coverage", plain.coverage, 0, 1),
         settle_ms=keys.length("settle", plain.settle_ms),
         lit_share=keys.number("lit_share", plain.lit_share, 0.01, 1),
-        fresh=_fresh(keys, plain.fresh),
+        fresh=keys.read("fresh", plain.fresh, span),
         every_ms=max(keys.length("every", plain.every_ms), 1000),
         least=keys.whole("lamps_min", plain.least, 1, 10_000),
         grid_least=keys.whole("grid_lamps_min", plain.grid_least, 1, 10_000),
@@ -79,35 +79,10 @@ def parse(own: Node, kind: Kind, role: str | None) -> RateParams:  # noqa: ARG00
     return params
 
 
-def _scopes(keys: Keys) -> tuple[str, ...]:
-    node = keys.get("scope")
-    if node is None:
-        return SCOPES
-    try:
-        nodes = node.elements() if isinstance(node.value, list) else [node]
-        return tuple(dict.fromkeys(child.text(one_of=SCOPES) for child in nodes))
-    except ConfigError as trouble:
-        keys.problems.extend(trouble.problems)
-        return SCOPES
+def _scopes(node: Node) -> tuple[str, ...]:
+    nodes = node.elements() if isinstance(node.value, list) else [node]
+    return tuple(dict.fromkeys(child.text(one_of=SCOPES) for child in nodes))
 
 
-def _targets(keys: Keys) -> dict[str, float]:
-    node = keys.get("targets")
-    if node is None:
-        return {}
-    try:
-        return {rank: child.number(low=0.5, high=0.9999) for rank, child in node.items()}
-    except ConfigError as trouble:
-        keys.problems.extend(trouble.problems)
-        return {}
-
-
-def _fresh(keys: Keys, plain: Span) -> Span:
-    node = keys.get("fresh")
-    if node is None:
-        return plain
-    try:
-        return span(node)
-    except ConfigError as trouble:
-        keys.problems.extend(trouble.problems)
-        return plain
+def _targets(node: Node) -> dict[str, float]:
+    return {rank: child.number(low=0.5, high=0.9999) for rank, child in node.items()}

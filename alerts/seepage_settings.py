@@ -6,7 +6,7 @@ from alerts.keys import Keys
 from alerts.nights import QUARTER_MIN, NightParams
 from alerts.spans import minute_of_day
 from devices.kinds import Kind
-from devices.yamlfile import ConfigError, Node
+from devices.yamlfile import Node
 
 _KEYS = (
     "from", "until", "percentile", "on_ratio", "off_ratio", "major_ratio", "excess_lps", "nights", "off_nights",
@@ -22,8 +22,8 @@ def parse(own: Node, kind: Kind, role: str | None) -> NightParams:  # noqa: ARG0
     keys, plain = Keys(own, *_KEYS), NightParams()
     span = _baseline(keys, plain)
     params = NightParams(
-        from_min=_minute(keys, "from", plain.from_min),
-        until_min=_minute(keys, "until", plain.until_min),
+        from_min=keys.read("from", plain.from_min, minute_of_day),
+        until_min=keys.read("until", plain.until_min, minute_of_day),
         percentile=keys.number("percentile", plain.percentile, 0, 100),
         on_ratio=keys.number("on_ratio", plain.on_ratio, 1, 100),
         off_ratio=keys.number("off_ratio", plain.off_ratio, 0, 100),
@@ -51,26 +51,13 @@ def parse(own: Node, kind: Kind, role: str | None) -> NightParams:  # noqa: ARG0
     return params
 
 
-def _minute(keys: Keys, key: str, default: int) -> int:
-    node = keys.get(key)
-    if node is None:
-        return default
-    try:
-        return minute_of_day(node)
-    except ConfigError as trouble:
-        keys.problems.extend(trouble.problems)
-        return default
+def _days(node: Node) -> tuple[int, ...]:
+    return tuple(int(child.number(low=1, high=60)) for child in node.elements())
 
 
 def _baseline(keys: Keys, plain: NightParams) -> tuple[int, int]:
-    node = keys.get("baseline_days")
-    if node is None:
-        return plain.base_from, plain.base_until
-    try:
-        found = [int(child.number(low=1, high=60)) for child in node.elements()]
-    except ConfigError as trouble:
-        keys.problems.extend(trouble.problems)
-        return plain.base_from, plain.base_until
+    usual: tuple[int, ...] = (plain.base_from, plain.base_until)
+    found = keys.read("baseline_days", usual, _days)
     if len(found) != 2 or found[0] < found[1]:
         keys.problem("baseline_days", "expected [first, last] days back, the first the longer, such as [35, 8]")
         return plain.base_from, plain.base_until
