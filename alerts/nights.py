@@ -115,9 +115,6 @@ class Nights:
             "onset_ms": np.zeros(stations, np.int64),
             "base": np.full(stations, np.nan),
             "base_day": np.full(stations, -1, np.int64),
-            "base_nights": np.zeros(stations, np.int64),
-            "last_q": np.full(stations, np.nan),
-            "last_day": np.full(stations, -1, np.int64),
         }
         self.counts = dict.fromkeys(("dry", "wet", "rain_unknown", "thin", "no_baseline"), 0)
 
@@ -172,7 +169,6 @@ class Nights:
         q, covered = float(s["q"][station, cell]), float(s["covered"][station, cell])
         s["use"][station, cell] = PASSED
         s["waiting"][station] = bool(self.unjudged(station))
-        s["last_q"][station], s["last_day"][station] = q, day
         if covered < p.coverage or np.isnan(q):
             self.counts["thin"] += 1
             return None
@@ -221,7 +217,6 @@ class Nights:
         p, s = self.params, self.state
         back = day - s["day"][station]
         held = (s["use"][station] == DRY) & (back >= p.base_until) & (back <= p.base_from) & (s["day"][station] >= 0)
-        s["base_nights"][station] = held.sum()
         if held.sum() >= p.nights_min:
             s["base"][station] = np.median(s["q"][station][held])
             s["base_day"][station] = day

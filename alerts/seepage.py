@@ -8,7 +8,7 @@ data, with rain, or whose rain is not known neither raises nor clears.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -30,28 +30,7 @@ from devices.transition import ACTIVE, CLEARED, Transition
 VALUES = ("inflow_lps", "baseline_lps", "excess_lps", "ratio", "nights")
 INFLOW = ("inflow_lps", "level_m", "pumps_on")
 
-__all__ = ["VALUES", "SeepageFigure", "SeepageJudge", "parse"]
-
-
-@dataclass(frozen=True, slots=True)
-class SeepageFigure:
-    """What a station's nights have come to: for the console and for people who ask why nothing was said.
-
-    Attributes:
-        device: station's id.
-        night: local day of the last night judged, days since 1970; -1 for none.
-        inflow_lps, baseline_lps, ratio: NaN where not known yet.
-        baseline_nights: dry nights that the baseline could draw on.
-        active: whether an alert is open.
-    """
-
-    device: str
-    night: int
-    inflow_lps: float
-    baseline_lps: float
-    ratio: float
-    baseline_nights: int
-    active: bool
+__all__ = ["VALUES", "SeepageJudge", "parse"]
 
 
 class SeepageJudge:
@@ -147,18 +126,6 @@ class SeepageJudge:
         if True in found:
             return True
         return False if False in found or p.without_rain else None
-
-    def figures(self) -> list[SeepageFigure]:
-        """Return the last night, the baseline and the ratio of every station."""
-        s = self.nights.state
-        return [
-            SeepageFigure(
-                name, int(s["last_day"][at]), float(s["last_q"][at]), float(s["base"][at]),
-                float(s["last_q"][at] / s["base"][at]) if s["base"][at] > 0 else float("nan"),
-                int(s["base_nights"][at]), bool(s["phase"][at] == ALERTED),
-            )
-            for at, name in enumerate(self.ids)
-        ]  # fmt: skip
 
     def open(self) -> Mapping[str, int]:
         """Return the stations with an open alert, with the onset of each."""

@@ -132,9 +132,7 @@ def test_without_seven_dry_nights_there_is_no_baseline_and_nothing_is_said() -> 
     sewer = run(Sewer(), 17, lambda day: 60.0 if day >= 13 else 6.0)
     assert sewer.told == []
     assert sewer.judge.nights.counts["no_baseline"] == 14
-    [figure] = sewer.judge.figures()
-    assert np.isnan(figure.baseline_lps)
-    assert figure.inflow_lps == 60.0
+    assert np.isnan(sewer.judge.nights.state["base"]).all()
 
 
 def test_the_baseline_stands_still_while_an_alert_is_open_and_its_nights_never_enter_it() -> None:
