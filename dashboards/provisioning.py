@@ -42,7 +42,7 @@ def datasource() -> Json:
     }
 
 
-def provider(boards: str = BOARDS) -> Json:
+def provider() -> Json:
     """Return where Grafana finds the boards."""
     return {
         "apiVersion": 1,
@@ -55,7 +55,7 @@ def provider(boards: str = BOARDS) -> Json:
                 "disableDeletion": True,
                 "allowUiUpdates": False,
                 "updateIntervalSeconds": 30,
-                "options": {"path": boards},
+                "options": {"path": BOARDS},
             }
         ],
     }

@@ -31,14 +31,12 @@ class Detour:
         track: with the cut route as its pieces.
         left_ms, back_ms: first fix of the longest run beyond ``BEYOND_M`` of the cut route, and first after it.
         driven_m: recorded way within that run.
-        farthest_m: from the cut route within that run.
     """
 
     track: Track
     left_ms: int
     back_ms: int
     driven_m: float
-    farthest_m: float
 
 
 def cut(track: Track, length_m: float, *, aside: bool) -> Detour | None:
@@ -94,9 +92,8 @@ def _driven(track: Track, flat: LocalProjection, pieces: list[Floats]) -> Detour
     lines: tuple[Line, ...] = tuple(
         tuple(zip(*(c.tolist() for c in flat.to_degrees(*p.T)), strict=True)) for p in pieces
     )
-    far = float(distance[first:last].max()) if last > first else 0.0
     back_ms = int(track.time_ms[min(last, len(track.time_ms) - 1)])
-    return Detour(replace(track, pieces=lines), int(track.time_ms[first]), back_ms, driven, far)
+    return Detour(replace(track, pieces=lines), int(track.time_ms[first]), back_ms, driven)
 
 
 def from_pieces(pieces: list[Floats], east: Floats, north: Floats) -> Floats:

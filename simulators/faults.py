@@ -25,7 +25,7 @@ EFFECTS = {
     "door_open": "door_open",
     "cover_open": "cover_open",  # tilted by ``magnitude`` degrees; above 30 its switch opens too
     "water_rise": "water_rise",  # the water rises by ``magnitude`` metres in 15 minutes
-    "gas_rise": "gas_rise",  # hydrogen sulphide rises to ``magnitude`` ppm within minutes
+    "gas_rise": "gas_rise",  # hydrogen sulphide rises to ``magnitude`` ppm in 15 minutes
     "low_battery": "low_battery",
     "pump_fault": "pump_fault",  # the pump trips; its neighbour takes over
     "well_high": "pump_fault",  # all pumps of a station trip: the well fills

@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
+STORMS_APART_MS = 9 * DAY_MS  # on average
+AIR_C, AIR_SWING_C = 18.0, 5.0  # mean of a day, and how far it goes to either side
 _SHAPE = np.array([0.10, 0.30, 0.35, 0.17, 0.08])  # a storm's fifths: it peaks before its middle
 
 
@@ -40,10 +42,8 @@ class Rain:
         return self.total_mm[at - 1] + part * (self.total_mm[at] - self.total_mm[at - 1])
 
 
-def seeded_rain(
-    seed: int, from_ms: int, until_ms: int, *, dry: tuple[int, int] | None = None, days_between: float = 9.0
-) -> Rain:
-    """Return a seeded rain: storms ``days_between`` apart on average, a few hours and 4 to 30 mm each.
+def seeded_rain(seed: int, from_ms: int, until_ms: int, *, dry: tuple[int, int] | None = None) -> Rain:
+    """Return a seeded rain: storms nine days apart on average, a few hours and 4 to 30 mm each.
 
     Args:
         seed: what it is drawn from.
@@ -55,7 +55,7 @@ def seeded_rain(
     totals: list[float] = [0.0]
     time = float(from_ms)
     while True:
-        time += max(12 * HOUR_MS, rng.exponential(days_between * DAY_MS))
+        time += max(12 * HOUR_MS, rng.exponential(STORMS_APART_MS))
         hours, depth = rng.uniform(1.5, 7.0), min(60.0, 4.0 + rng.gamma(1.3, 8.0))
         begin, end = int(time), int(time + hours * HOUR_MS)
         if end >= until_ms:
@@ -71,7 +71,7 @@ def seeded_rain(
             totals.append(base + depth * float(part))
 
 
-def air_c(minute_of_day: npt.ArrayLike, *, mean: float = 18.0, swing: float = 5.0) -> npt.NDArray[np.float64]:
+def air_c(minute_of_day: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Return the air's temperature in degrees Celsius, coolest at five in the morning and warmest at five at night."""
     phase = 2 * math.pi * (np.asarray(minute_of_day, dtype=np.float64) - 300.0) / 1440.0
-    return np.asarray(mean - swing * np.cos(phase))
+    return np.asarray(AIR_C - AIR_SWING_C * np.cos(phase))

@@ -110,7 +110,6 @@ class Influx:
         values |= {"values_per_tag": values_per_tag, "series_per_database": series_per_database}
         (folder / "influxdb.conf").write_text(INFLUX_CONFIG.format(**values))
         (folder / "nginx.conf").write_text(NGINX_CONFIG.format(**values))
-        self._rpc = rpc
         self._influxd = Process("influxd", folder, [influxd, "-config", str(folder / "influxdb.conf")])
         front = [nginx, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "nginx.log")]
         self._nginx = Process("nginx", folder, front)
@@ -119,11 +118,6 @@ class Influx:
     def pid(self) -> int:
         """Process id of influxd."""
         return self._influxd.pid
-
-    @property
-    def nginx_pid(self) -> int:
-        """Process id of nginx."""
-        return self._nginx.pid
 
     @property
     def log(self) -> str:
