@@ -89,15 +89,11 @@ class Journal(_Part):
 
 
 class Intake(_Part):
-    """How deliveries are gathered, and what happens to devices that nobody registered.
-
-    ``unknown_devices`` has one policy today: their messages are kept apart until the device is adopted.
-    """
+    """How deliveries are gathered."""
 
     count_max: int = Field(default=4096, ge=1, le=65536)
     age_ms: float = Field(default=50, ge=1, le=5000)
     tick_ms: float = Field(default=1000, ge=10, le=60_000)
-    unknown_devices: Literal["quarantine"] = "quarantine"
 
 
 class Api(_Part):
