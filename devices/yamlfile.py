@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+SHOWN = 60  # characters of a wrong value in an error; more would spill a wrong file, and the secrets in it
+
 
 class _Loader(yaml.SafeLoader):
     """YAML 1.2's booleans: only true and false, so that ``on`` and ``off`` are words, and keys of rules."""
@@ -116,8 +118,10 @@ def read_yaml(path: Path) -> Node:
     """Read one YAML file. Raises ConfigError for a file that is absent, unreadable or not YAML."""
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as trouble:
-        raise ConfigError([f"{path}: cannot be read: {trouble}"]) from trouble
+    except OSError as trouble:
+        raise ConfigError([f"{path}: cannot be read: {trouble.strerror}"]) from trouble
+    except UnicodeDecodeError as trouble:
+        raise ConfigError([f"{path}: cannot be read: expected text in UTF-8"]) from trouble
     return parse_yaml(text, str(path))
 
 
@@ -163,4 +167,5 @@ def _shown(value: object) -> str:
         return "a list"
     if value is None:
         return "nothing"
-    return f"'{value}'"
+    text = str(value)
+    return f"'{text}'" if len(text) <= SHOWN else f"'{text[:SHOWN]}…'"

@@ -83,7 +83,7 @@ def init(
 def simulate(
     config: Config = None,
     seed: Annotated[int, typer.Option(help="The city's seed.")] = 1,
-    speed: Annotated[float, typer.Option(help="City seconds a second.")] = 1.0,
+    speed: Annotated[float, typer.Option(min=0.01, help="City seconds a second.")] = 1.0,
     run_for: Annotated[str, typer.Option("--for", help="Stop after this long on the wall.")] = "",
     truth: Annotated[Path | None, typer.Option(help="Write the injected faults here, as JSON lines.")] = None,
     faults: Annotated[bool, typer.Option(help="Inject the faults of the first-light script.")] = True,
@@ -107,7 +107,9 @@ def replay(
     file: Annotated[Path, typer.Argument(help="CSV (also .gz) or JSON lines.")],
     mapping: Annotated[Path, typer.Option(help="What the columns mean; see config/mappings.")],
     config: Config = None,
-    speed: Annotated[float, typer.Option(help="Recorded seconds a second; 0 plays as fast as it is acknowledged.")] = 0,
+    speed: Annotated[
+        float, typer.Option(min=0, help="Recorded seconds a second; 0 plays as fast as it is acknowledged.")
+    ] = 0,
     adopt: Annotated[bool, typer.Option(help="Put the mapping's assets into the registry and stop.")] = False,
 ) -> None:
     """Play recorded data over MQTT."""
@@ -141,8 +143,11 @@ def dashboards_build(
     """Write the Grafana boards with the rules' limits on them, and what Grafana is provisioned with."""
     from alerts.rules import load_rules
     from dashboards.build import build_all
+    from dashboards.words import LANGUAGES
     from devices.kinds import load_catalog
 
+    if language not in LANGUAGES:
+        raise ConfigError([f"--language: expected one of {', '.join(LANGUAGES)}; found '{language}'"])
     settings = _settings(config)
     catalog = load_catalog(*settings.kinds)
     rules = load_rules(settings.rules, catalog)
@@ -244,6 +249,11 @@ def main() -> None:
     except ConfigError as trouble:
         for problem in trouble.problems:
             print(problem, file=sys.stderr)
+        sys.exit(2)
+    except OSError as trouble:
+        if not trouble.filename:
+            raise
+        print(f"{trouble.filename}: {trouble.strerror}", file=sys.stderr)
         sys.exit(2)
     except Exception as trouble:
         if type(trouble).__name__ not in MENDABLE:

@@ -46,9 +46,8 @@ def examine(path: Path | None) -> int:
             console.print(f"[green]✓[/] {name:<9} {escape(says)}", soft_wrap=True)
         except _Unwell as trouble:
             well = False
-            console.print(
-                f"[red]✗[/] {name:<9} {escape(str(trouble))}\n            [bold]→ {escape(trouble.remedy)}[/]"
-            )
+            remedy = f"[bold]→ {escape(trouble.remedy)}[/]"
+            console.print(f"[red]✗[/] {name:<9} {escape(str(trouble))}\n            {remedy}", soft_wrap=True)
         except ConfigError as trouble:
             well = False
             for problem in trouble.problems:
@@ -75,9 +74,7 @@ def _registry(settings: Settings) -> str:
     finally:
         operations.close()
     if not count:
-        raise _Unwell(
-            "the registry is empty: every message would be quarantined", "lamplighter devices import FILE.csv"
-        )
+        raise _Unwell("the registry is empty: every message would be quarantined", "lamplighter devices import FILE")
     return f"{count} devices"
 
 
@@ -170,7 +167,8 @@ def _store(settings: Settings) -> str:
     finally:
         store.close()
     if trouble:
-        raise _Unwell(f"{settings.store.kind}: {trouble}", "readings wait in the journal until this is mended")
+        remedy = "start it, or correct 'store:' in the settings; until then readings wait in the journal"
+        raise _Unwell(f"{settings.store.kind}: {trouble}", remedy)
     return f"{settings.store.kind} takes readings"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from alerts.rules import load_rules
@@ -55,8 +56,8 @@ def run_simulation(
     world = World(city, catalog, zone, seed, start_ms, script, schedule=rules.lighting)
     until_ms = None if run_for_s is None else start_ms + int(run_for_s * 1000 * speed)
     summary = asyncio.run(_simulate(console, settings, world, clock.now_ms, until_ms, truth))
-    console.print(f"sent {_by_kind(summary.readings)}; {len(script)} faults in the script, {summary.unsent} unsent")
-    return 0 if summary.unsent == 0 else 1
+    console.print(f"sent {_by_kind(summary.readings)}; {len(script)} faults in the script")
+    return _told_all(console, summary.unsent, summary.refused)
 
 
 async def _simulate(
@@ -67,20 +68,27 @@ async def _simulate(
     until_ms: int | None,
     truth: Path | None,
 ) -> Summary:
-    def progress(counts: Counts) -> None:
-        trouble = f"; {counts.trouble}" if counts.trouble else ""
-        console.print(f"{sum(counts.readings.values()):,} readings acknowledged{trouble}", end="\r")
+    where, known = f"{settings.broker.host}:{settings.broker.port}", ""
 
-    return await run(
-        world,
-        _broker(settings),
-        now_ms,
-        stop=_stop_on_signals(),
-        until_ms=until_ms,
-        history_days=HISTORY_DAYS if world.truth() else 0.0,
-        truth=truth,
-        progress=progress,
-    )
+    with console.status(f"connecting to {where}") as shown:
+
+        def progress(counts: Counts) -> None:
+            nonlocal known
+            shown.update(f"{sum(counts.readings.values()):,} readings acknowledged by {where}; Ctrl-C stops")
+            if counts.trouble not in ("", known):
+                console.print(escape(f"{where}: {counts.trouble}; trying again"), soft_wrap=True)
+            known = counts.trouble
+
+        return await run(
+            world,
+            _broker(settings),
+            now_ms,
+            stop=_stop_on_signals(),
+            until_ms=until_ms,
+            history_days=HISTORY_DAYS if world.truth() else 0.0,
+            truth=truth,
+            progress=progress,
+        )
 
 
 def run_replay(settings: Settings, file: Path, mapping: Path, speed: float, *, adopt: bool) -> int:
@@ -93,6 +101,9 @@ def run_replay(settings: Settings, file: Path, mapping: Path, speed: float, *, a
         console.print(f"  passed over, {reason}: {count:,}")
     if recording.first_trouble:
         console.print(f"  the first unreadable row: {recording.first_trouble}")
+    if not recording.readings:
+        console.print("nothing to play: is this the file that the mapping describes?")
+        return 1
     if adopt:
         settings.data.mkdir(parents=True, exist_ok=True)
         operations = Operations(settings.operations_url())
@@ -113,8 +124,20 @@ def run_replay(settings: Settings, file: Path, mapping: Path, speed: float, *, a
             return await replay(recording.readings, settings.city.id, broker, speed=speed, stop=stop, progress=progress)
 
         played = asyncio.run(play())
-    console.print(f"sent {_by_kind(played.readings)}; {played.unsent} not acknowledged")
-    return 0 if played.unsent == 0 else 1
+    console.print(f"sent {_by_kind(played.readings)}")
+    return _told_all(console, played.unsent, played.refused)
+
+
+def _told_all(console: Console, unsent: int, refused: int) -> int:
+    if unsent:
+        console.print(f"{unsent:,} messages were not acknowledged; 'lamplighter doctor' looks at the broker")
+    if refused:
+        console.print(
+            f"{refused:,} messages were refused: the broker's access list lets each device speak for itself alone. "
+            "Rehearse at a broker of its own (docs/operating.md)",
+            soft_wrap=True,
+        )
+    return 1 if unsent or refused else 0
 
 
 def _stop_on_signals() -> asyncio.Event:

@@ -59,6 +59,9 @@ def import_files(settings: Settings, files: list[Path]) -> str:
 def list_devices(settings: Settings, kind: str, road: str, limit: int) -> None:
     """Print the registry as a table."""
     registry = _registry(settings)
+    kinds = [one.name for one in registry.catalog]
+    if kind and kind not in kinds:
+        raise ConfigError([f"--kind: expected one of {', '.join(kinds)}; found '{kind}'"])
     chosen = [a for a in registry.assets if (not kind or a.kind == kind) and (not road or a.road == road)]
     table = Table("id", "kind", "role", "name", "district", "road", "cabinet", "grid")
     for asset in chosen[:limit]:

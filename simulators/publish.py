@@ -11,13 +11,18 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import Any
 
 import aiomqtt
+from paho.mqtt import client as mqtt
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
 
 from devices import topics
 from simulators.machine import Message
 
 RETRY_FIRST_S, RETRY_MOST_S = 0.2, 5.0
+LEAVING_S = 2.0  # to wait for the last acknowledgements when somebody has stopped the run
 QUEUE = 2_000  # messages that wait for one connection; when it is full, whoever sends waits
 _QUIET = logging.getLogger("simulators.mqtt")  # the client's own words about connections; ours are in Counts
 _QUIET.setLevel(logging.CRITICAL)
@@ -56,12 +61,14 @@ class Counts:
     Attributes:
         messages, readings: acknowledged, by kind (the topic's kind level).
         again: messages sent once more after a connection was lost; the broker may have had them already.
+        refused: of them, what the broker answered with a refusal (no right to the topic) and has thrown away.
         connects, troubles: connections made and lost or refused.
-        trouble: the latest reason.
+        trouble: the latest reason, empty while connected.
     """
 
     messages: Counter[str] = field(default_factory=Counter)
     readings: Counter[str] = field(default_factory=Counter)
+    refused: int = 0
     again: int = 0
     connects: int = 0
     troubles: int = 0
@@ -117,6 +124,25 @@ class Publisher:
         return True
 
 
+class _Client(aiomqtt.Client):
+    """A client that sees whether a PUBACK is a refusal, which aiomqtt does not tell."""
+
+    def __init__(self, counts: Counts, host: str, port: int, **options: Any) -> None:  # noqa: ANN401 - aiomqtt's own
+        self._counts = counts
+        super().__init__(host, port, **options)
+
+    def _on_publish(
+        self,
+        client: mqtt.Client,
+        userdata: Any,  # noqa: ANN401 - as aiomqtt has it
+        mid: int,
+        reason_code: ReasonCode,
+        properties: Properties,
+    ) -> None:
+        self._counts.refused += reason_code.is_failure
+        super()._on_publish(client, userdata, mid, reason_code, properties)
+
+
 class _Lane:
     """One connection, made again whenever it breaks; what was under way is then sent again first, in its order."""
 
@@ -138,6 +164,7 @@ class _Lane:
             try:
                 async with self._client() as client:
                     self.counts.connects += 1
+                    self.counts.trouble = ""
                     wait_s = RETRY_FIRST_S
                     await self._serve(client)
             except aiomqtt.MqttError as trouble:
@@ -149,7 +176,8 @@ class _Lane:
 
     def _client(self) -> aiomqtt.Client:
         at = self.broker
-        return aiomqtt.Client(
+        return _Client(
+            self.counts,
             at.host,
             at.port,
             username=at.username,

@@ -108,7 +108,9 @@ def _readings(place: Path, source: Source, out: Recording) -> Iterator[Reading]:
                     continue
                 yield Reading(time_ms, source.kind.name, device, values)
     except (OSError, EOFError, UnicodeDecodeError, csv.Error) as trouble:
-        raise ConfigError([f"{place}: cannot be read: {trouble}"]) from trouble
+        why = "expected text in UTF-8" if isinstance(trouble, UnicodeDecodeError) else str(trouble)
+        why = trouble.strerror if isinstance(trouble, OSError) and trouble.strerror else why
+        raise ConfigError([f"{place}: cannot be read: {why}"]) from trouble
 
 
 def _open(place: Path) -> IO[str]:

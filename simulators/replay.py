@@ -8,20 +8,22 @@ from dataclasses import dataclass
 
 from devices import topics
 from simulators.machine import Message
-from simulators.publish import Broker, Counts, Publisher
+from simulators.publish import LEAVING_S, Broker, Counts, Publisher
 from simulators.recording import Reading, payload
 
 CHUNK = 500  # messages handed over between looks at the progress
 AHEAD_MS = 20  # readings due within this are sent together
+PATIENCE_S = 60.0  # wait in the end for the last acknowledgements
 
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """What a replay has sent: acknowledged readings by kind, what was sent again, what was never acknowledged."""
+    """What a replay has sent: acknowledged readings by kind, messages sent again, never acknowledged, and refused."""
 
     readings: dict[str, int]
     again: int
     unsent: int
+    refused: int = 0
 
 
 def messages(readings: Iterable[Reading], city: str, shift_ms: int = 0) -> Iterator[Message]:
@@ -40,7 +42,6 @@ async def replay(
     start_ms: int | None = None,
     stop: asyncio.Event | None = None,
     progress: Callable[[Counts], None] | None = None,
-    patience_s: float = 60.0,
 ) -> Played:
     """Publish recorded readings in the order of time.
 
@@ -52,7 +53,6 @@ async def replay(
         start_ms: the first reading's new time, the others moved alike; None leaves recorded times as they are.
         stop: ends the replay early.
         progress: called with the counts after every group of messages.
-        patience_s: seconds to wait in the end for the last acknowledgements.
     """
     first_ms = readings[0].time_ms if readings else 0
     shift_ms = start_ms - first_ms if start_ms is not None else 0
@@ -77,10 +77,11 @@ async def replay(
                 if progress:
                     progress(publisher.counts)
         await publisher.send(group)
-        await publisher.drained(patience_s)
+        await publisher.drained(LEAVING_S if stop.is_set() else PATIENCE_S)
         if progress:
             progress(publisher.counts)
-        return Played(dict(publisher.counts.readings), publisher.counts.again, publisher.waiting())
+        counts = publisher.counts
+        return Played(dict(counts.readings), counts.again, publisher.waiting(), counts.refused)
 
 
 async def _pause(stop: asyncio.Event, seconds: float) -> None:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from simulators.faults import write_truth
-from simulators.publish import Broker, Counts, Publisher
+from simulators.publish import LEAVING_S, Broker, Counts, Publisher
 from simulators.world import World
 
 STEP_S = 0.05  # wall seconds between looks at the clock
+PATIENCE_S = 20.0  # wall seconds to wait in the end for the broker's last acknowledgements
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class Summary:
     strangers: int
     wild: int
     until_ms: int
+    refused: int = 0
 
 
 async def run(
@@ -49,7 +51,6 @@ async def run(
     history_days: float = 0.0,
     truth: Path | None = None,
     progress: Callable[[Counts], None] | None = None,
-    patience_s: float = 20.0,
 ) -> Summary:
     """Publish the world's messages as city time passes.
 
@@ -62,7 +63,6 @@ async def run(
         history_days: days of pump station logs that are sent first.
         truth: JSON lines of the faults; in the end with the moments at which they showed.
         progress: called with the counts about once a second.
-        patience_s: wall seconds to wait in the end for the broker's last acknowledgements.
     """
     if truth:
         write_truth(truth, world.truth())
@@ -84,7 +84,7 @@ async def run(
                 await asyncio.wait_for(stop.wait(), STEP_S)
             except TimeoutError:
                 continue
-        await publisher.drained(patience_s)
+        await publisher.drained(LEAVING_S if stop.is_set() else PATIENCE_S)
         unsent = publisher.waiting()
         counts = publisher.counts
     if truth:
@@ -102,4 +102,5 @@ async def run(
         link.strangers,
         link.wild,
         world.now_ms,
+        counts.refused,
     )
