@@ -35,7 +35,7 @@ lock:                        ## make the locks anew from pyproject.toml (needs u
 
 console: console/dist/index.html
 
-console/dist/index.html: $(shell find console -path console/node_modules -prune -o -path console/dist -prune -o -type f -print 2>/dev/null)
+console/dist/index.html: $(shell find console -path console/node_modules -prune -o -path console/dist -prune -o -type f -print 2>/dev/null) | ready
 	@sh scripts/console.sh
 
 ready:
