@@ -84,6 +84,10 @@ class _Desk:
     failures: int = 0  # in a row
     rests_until_ms: int = 0
 
+    def shut(self, now_ms: int) -> bool:
+        """Return whether it takes nothing now; a rest longer than any means that the clock was set back meanwhile."""
+        return self.busy >= AT_ONCE or 0 < self.rests_until_ms - now_ms <= LONGEST_RETRY_MS
+
 
 class Notifier:
     """Delivers what the outbox holds.
@@ -108,6 +112,7 @@ class Notifier:
         self._desks = {receiver.name: _Desk(receiver) for receiver in receivers}
         self._under_way: dict[int, asyncio.Task[bool]] = {}
         self._trouble: BaseException | None = None  # of the outbox, met after the caller had its turn back
+        self._told: set[int] = set()  # notices delivered, which the outbox has refused to write down
         self._first: dict[tuple[str, str], int] = {}  # the notice that others of the same alert have to wait for
 
     @property
@@ -119,7 +124,8 @@ class Notifier:
         """Send what is due and can be sent without waiting; return how many notices got through during the call.
 
         What takes longer than a moment goes on by itself and is settled when it ends. Trouble with the outbox itself
-        is raised, at the latest by the next call; what was sent and not written down is sent again.
+        is raised, at the latest by the next call; what was sent and not written down is sent
+        again after a restart only.
         """
         if self._trouble is not None:
             trouble, self._trouble = self._trouble, None
@@ -129,7 +135,7 @@ class Notifier:
         delivered = 0
         while True:
             now = now_ms + round((loop.time() - began) * 1000)
-            shut = [n for n, d in self._desks.items() if d.busy >= AT_ONCE or d.rests_until_ms > now]
+            shut = [name for name, desk in self._desks.items() if desk.shut(now)]
             rows = await asyncio.to_thread(self._outbox.outbox_due, now, FETCH, shut)
             started = [task for row in rows if (task := await self._start(row, now)) is not None]
             if not started:
@@ -160,7 +166,7 @@ class Notifier:
             await asyncio.to_thread(self._outbox.outbox_failed, row.id, now_ms, None, text)
             return None
         alert = (row.receiver, row.transition.alert_id)
-        if desk.busy >= AT_ONCE or desk.rests_until_ms > now_ms or self._first.setdefault(alert, row.id) != row.id:
+        if desk.shut(now_ms) or self._first.setdefault(alert, row.id) != row.id:
             return None
         desk.busy += 1
         task = asyncio.create_task(self._deliver(desk, row, now_ms), name=f"notice-{row.id}")
@@ -177,6 +183,10 @@ class Notifier:
         loop = asyncio.get_running_loop()
         began = loop.time()
         trouble: DeliveryError | None = None
+        if row.id in self._told:
+            desk.busy -= 1
+            await self._written(row, now_ms)
+            return True
         ended = await send_within(desk.receiver, row.transition, self._timeout_s)
         if ended.done():
             desk.busy -= 1
@@ -194,8 +204,8 @@ class Notifier:
         if trouble is None:
             desk.failures, desk.rests_until_ms = 0, 0
             desk.tally.sent += 1
-            await asyncio.to_thread(self._outbox.outbox_sent, row.id, now_ms)
-            self._first.pop(alert, None)
+            self._told.add(row.id)
+            await self._written(row, now_ms)
             return
         desk.tally.last_error = str(trouble)
         if trouble.final or now_ms - row.created_ms > GIVE_UP_MS:
@@ -208,6 +218,11 @@ class Notifier:
         desk.rests_until_ms = now_ms + retry_after_ms(desk.failures - 1, desk.receiver.name)
         retry_at_ms = now_ms + retry_after_ms(row.attempts, f"{row.receiver}:{row.id}")
         await asyncio.to_thread(self._outbox.outbox_failed, row.id, now_ms, retry_at_ms, str(trouble))
+
+    async def _written(self, row: Due, now_ms: int) -> None:
+        await asyncio.to_thread(self._outbox.outbox_sent, row.id, now_ms)
+        self._told.discard(row.id)
+        self._first.pop((row.receiver, row.transition.alert_id), None)
 
     @staticmethod
     def _free(desk: _Desk, ended: asyncio.Future[None]) -> None:

@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from storage.operations import AWAY, in_words
 from storage.timeseries import StoreAway
 
 TITLES = {
@@ -53,6 +54,13 @@ def install(app: FastAPI) -> None:
     async def store_away(_request: Request, trouble: StoreAway) -> JSONResponse:
         detail = f"The time-series store does not answer; readings wait in the journal. ({trouble})"
         return problem(503, detail, {"Retry-After": str(max(1, round(trouble.retry_after_s)))})
+
+    async def operations_away(_request: Request, trouble: Exception) -> JSONResponse:
+        detail = f"The operations database refuses just now; nothing was changed. ({in_words(trouble)})"
+        return problem(503, detail, {"Retry-After": "5"})
+
+    for kind in AWAY:
+        app.add_exception_handler(kind, operations_away)
 
 
 def _sentence(place: Sequence[str | int], text: str) -> str:

@@ -8,12 +8,12 @@ import time
 from typing import TYPE_CHECKING
 
 from api.house import Figure, Part
+from storage.operations import AWAY, in_words
 
 if TYPE_CHECKING:
     from lamplighter.wiring import House
 
 DISK_FREE_MIN = 200 << 20  # bytes; said before the journal has to refuse
-LAG_MAX_MS = 2000.0  # receive to acknowledge; a crew should know within two seconds
 
 
 def examine_house(house: House) -> list[Part]:
@@ -21,10 +21,9 @@ def examine_house(house: House) -> list[Part]:
     return [
         _broker(house),
         _journal(house),
-        _ledger(house),
+        *_operations(house),
         _store(house),
         _disk(house),
-        _notices(house),
         _clock(house),
     ]
 
@@ -46,6 +45,19 @@ def _journal(house: House) -> Part:
     return Part("journal", True, f"{waiting:.1f} MB on disk{damage}")
 
 
+def _operations(house: House) -> list[Part]:
+    """Return the operations database, and what is read from it where that can be."""
+    trouble = house.watch.pulse.operations_trouble
+    try:
+        read = [_ledger(house), _notices(house)]
+    except AWAY as away:
+        return [Part("operations", False, f"cannot be read: {trouble or in_words(away)}")]
+    if trouble:
+        says = f"nothing is acknowledged until the operations database takes decisions again: {trouble}"
+        return [Part("operations", False, says), *read]
+    return [Part("operations", True, "takes decisions"), *read]
+
+
 def _ledger(house: House) -> Part:
     ledger = house.ledger()
     return Part("ledger", ledger.balance(), "balances" if ledger.balance() else f"does not balance: {ledger}")
@@ -61,6 +73,8 @@ def _store(house: House) -> Part:
 
 
 def _disk(house: House) -> Part:
+    if trouble := house.watch.pulse.snapshot_trouble:
+        return Part("disk", False, f"no snapshot can be written, a restart will take longer: {trouble}")
     free = shutil.disk_usage(house.settings.data).free
     if free < DISK_FREE_MIN:
         return Part(

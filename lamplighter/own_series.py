@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from storage.operations import AlertRow
+from storage.operations import AWAY, AlertRow, in_words
 from storage.timeseries import OwnPoint, StoreAway
 
 if TYPE_CHECKING:
@@ -27,13 +27,15 @@ async def write_own_series(house: House) -> None:
     period_s = min(PERIOD_S, max(1.0, house.clock.host_s(60_000)))
     shown: list[OwnPoint] = []
     while True:
-        points = own_points(house)
-        over = ended(shown, points, house.now_ms())
         try:
+            points = own_points(house)
+            over = ended(shown, points, house.now_ms())
             await asyncio.to_thread(house.timeseries.write_own, [*points, *over])
             shown = points
         except StoreAway as away:
             log.debug("own series not written", why=str(away))
+        except AWAY as away:
+            log.debug("own series not written", why=in_words(away))
         await asyncio.sleep(period_s)
 
 

@@ -20,10 +20,12 @@ from lamplighter.clock import real_clock
 from lamplighter.own_series import write_own_series
 from lamplighter.settings import Settings
 from lamplighter.wiring import House
+from storage.operations import AWAY, in_words
 
 log = structlog.get_logger("house")
 
 NOTIFY_PAUSE_S = 0.5  # how often the outbox is looked into
+OUTBOX_RETRY_S = 5.0  # how often an outbox that refuses is asked again
 GARBAGE = 50_000  # new objects between looks of the collector; a group of messages makes fewer
 STOP_S = 10.0  # what each part of a stop may take before it is cut short
 
@@ -117,8 +119,13 @@ async def _ended(task: asyncio.Task[None]) -> None:
 
 async def _notify(house: House) -> None:
     while True:
-        await house.notifier.deliver_due(house.now_ms())
-        await asyncio.sleep(NOTIFY_PAUSE_S)
+        try:
+            await house.notifier.deliver_due(house.now_ms())
+        except AWAY as trouble:
+            log.warning("outbox refuses: notices wait in it", why=in_words(trouble), retry_in_s=OUTBOX_RETRY_S)
+            await asyncio.sleep(OUTBOX_RETRY_S)
+        else:
+            await asyncio.sleep(NOTIFY_PAUSE_S)
 
 
 def _open_door(host: str, port: int) -> socket.socket:

@@ -29,7 +29,7 @@ from ingest.sieve import Sieve
 from lamplighter.clock import Clock
 from storage import snapshot
 from storage.journal import Journal, JournalError, Record
-from storage.operations import Operations
+from storage.operations import AWAY, Operations, in_words
 from storage.shipper import Shipper
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("watch")
 
 JOURNAL_RETRY_S = 1.0  # a full or failing disk is asked again this often; meanwhile nothing is acknowledged
+OPERATIONS_RETRY_S = 1.0  # so is an operations database that is locked, full or away
 SNAPSHOT_S = 60.0  # host seconds between snapshots: bounds how much journal a restart reads again
 LATENCIES_KEPT = 4096
 REMEMBERED_BYTES = 64 << 20  # journal read again for the sieve: about a million readings
@@ -49,7 +50,8 @@ class Pulse:
 
     Attributes:
         groups, readings: since the start.
-        journal_trouble: why nothing is acknowledged just now, empty when all is well.
+        journal_trouble, operations_trouble: why nothing is acknowledged just now, empty when all is well.
+        snapshot_trouble: why the latest snapshot could not be written, empty when it could.
         lag_ms: host milliseconds from a group's first delivery to its acknowledgement, newest last.
         transitions: alerts begun or ended, by rule and state.
     """
@@ -57,6 +59,8 @@ class Pulse:
     groups: int = 0
     readings: int = 0
     journal_trouble: str = ""
+    operations_trouble: str = ""
+    snapshot_trouble: str = ""
     lag_ms: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES_KEPT))
     transitions: Counter[tuple[str, str]] = field(default_factory=Counter)
 
@@ -91,6 +95,7 @@ class Watch:
         self.stopping = False
         self.position = journal.end  # everything before it has been judged
         shipper.judged = journal.start  # nothing is released before a snapshot covers it
+        self._owed: list[tuple[list[Transition], int]] = []  # decided in recovery, not yet committed
 
     def recover(self, found: tuple[int, Mapping[str, npt.NDArray[np.generic]]] | None) -> int:
         """Bring engine and sieve to the end of the journal after a stop or a crash.
@@ -111,7 +116,8 @@ class Watch:
             for batch in record.batches:
                 self.sieve.remember(batch)
             if position > judged_to:
-                self._commit(self.engine.step(record.batches, record.now_ms), record.now_ms)
+                batches = [self._registered(batch) for batch in record.batches]
+                self._recommit(self.engine.step(batches, record.now_ms), record.now_ms)
                 judged += 1
         self.position = self.journal.end
         return judged
@@ -142,9 +148,8 @@ class Watch:
         gathering: asyncio.Task[list[Delivery]] | None = None
         loop = asyncio.get_running_loop()
         next_snapshot = loop.time() + SNAPSHOT_S
-        if readmitted := await self.readmit():
-            log.info("messages of adopted devices taken from quarantine", messages=readmitted)
         try:
+            await self._settle()
             while not self.stopping:
                 if gathering is None:
                     gathering = asyncio.create_task(
@@ -171,9 +176,7 @@ class Watch:
         batches, duplicates = self._sift(decoded.batches)
         record = Record(now_ms, batches, decoded.rejects, decoded.received, duplicates)
         await self._keep(record, durable=bool(deliveries))
-        changes = self.engine.step(batches, now_ms)
-        if changes:
-            await asyncio.to_thread(self._commit, changes, now_ms)
+        await self._decide(self.engine.step(batches, now_ms), now_ms)
         self.position = self.journal.end
         if deliveries:
             self.session.acknowledge(deliveries)
@@ -182,10 +185,40 @@ class Watch:
             self.pulse.lag_ms.append((asyncio.get_running_loop().time() - started) * 1000)
 
     async def save(self) -> None:
-        """Write the engine's state beside the journal position that it belongs to."""
-        position, arrays = self.position, self.engine.save()
-        await asyncio.to_thread(snapshot.save, self.settings.data / "snapshots", position, arrays)
-        self.shipper.judged = position
+        """Write the engine's state beside the journal position that it belongs to; a full disk keeps the old one.
+
+        The journal is made safe first: where it cannot be, it goes back to an earlier position, and a snapshot beyond
+        that would hide what is written there next.
+        """
+        try:
+            await asyncio.to_thread(self.journal.sync)
+            position, arrays = min(self.position, self.journal.end), self.engine.save()
+            await asyncio.to_thread(snapshot.save, self.settings.data / "snapshots", position, arrays)
+        except (JournalError, OSError) as trouble:
+            if not self.pulse.snapshot_trouble:
+                log.warning("no snapshot can be written: the one before stays", why=str(trouble))
+            self.pulse.snapshot_trouble = str(trouble)
+        else:
+            self.pulse.snapshot_trouble = ""
+            self.shipper.judged = position
+
+    async def _settle(self) -> None:
+        """Finish what an earlier life left: decisions not yet committed, and messages of devices adopted since."""
+        while self._owed:
+            await self._decide(*self._owed[0])
+            del self._owed[0]
+        try:
+            if readmitted := await self.readmit():
+                log.info("messages of adopted devices taken from quarantine", messages=readmitted)
+        except AWAY as trouble:
+            log.warning("quarantine refuses: adopted devices' messages wait for a restart", why=in_words(trouble))
+
+    def _registered(self, batch: Batch) -> Batch:
+        """Return the readings of devices that the registry still has; it may be older than the journal."""
+        registry = self.engine.registry
+        inside = batch.device < len(registry)
+        inside[inside] = registry.kind[batch.device[inside]] == batch.kind.index
+        return batch if inside.all() else batch.take(inside)
 
     def _sift(self, batches: Sequence[Batch]) -> tuple[list[Batch], dict[str, int]]:
         kept: list[Batch] = []
@@ -212,7 +245,8 @@ class Watch:
                     )
                 self.pulse.journal_trouble = str(trouble)
                 # What is shipped is released only behind a snapshot, and the next one would be the loop's own.
-                await self.save()
+                if self.shipper.judged != self.position:
+                    await self.save()
                 await asyncio.sleep(JOURNAL_RETRY_S)
             else:
                 if self.pulse.journal_trouble:
@@ -220,9 +254,42 @@ class Watch:
                 self.pulse.journal_trouble = ""
                 return
 
+    async def _decide(self, changes: Sequence[Transition], now_ms: int) -> None:
+        """Commit what follows from a group; a database that is locked, full or away is asked until it takes it.
+
+        The engine has moved on already, so nothing may be acknowledged and no snapshot written before.
+        """
+        while changes:
+            try:
+                await asyncio.to_thread(self._commit, changes, now_ms)
+            except AWAY as trouble:
+                if not self.pulse.operations_trouble:
+                    log.warning(
+                        "operations database refuses: nothing is acknowledged until it takes decisions again",
+                        why=in_words(trouble),
+                        retry_in_s=OPERATIONS_RETRY_S,
+                    )
+                self.pulse.operations_trouble = in_words(trouble)
+                await asyncio.sleep(OPERATIONS_RETRY_S)
+            else:
+                if self.pulse.operations_trouble:
+                    log.info("operations database takes decisions again")
+                self.pulse.operations_trouble = ""
+                return
+
+    def _recommit(self, changes: list[Transition], now_ms: int) -> None:
+        """Commit in recovery; from the first that fails on all are owed, in their order, before new messages come."""
+        try:
+            if changes and not self._owed:
+                self._commit(changes, now_ms)
+                return
+        except AWAY as trouble:
+            log.warning("operations database refuses what was judged again: it is kept", why=in_words(trouble))
+            self.pulse.operations_trouble = in_words(trouble)
+        if changes:
+            self._owed.append((changes, now_ms))
+
     def _commit(self, changes: Sequence[Transition], now_ms: int) -> None:
-        if not changes:
-            return
         rows = self.operations.commit(changes, self.settings.notify, now_ms)
         for change in changes:
             self.pulse.transitions[change.rule, change.state] += 1

@@ -10,10 +10,19 @@ from typing import Any
 from sqlalchemy import Connection, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as NoConnectionError
 from sqlalchemy.pool import StaticPool
 
 BUSY_S = 30  # another process may hold SQLite's one writer's place this long
 CHUNK = 500  # values in one IN list; SQLite takes 999 in its oldest builds
+
+AWAY: tuple[type[SQLAlchemyError], ...] = (DBAPIError, NoConnectionError)  # locked, full, or not there: try again
+
+
+def in_words(trouble: BaseException) -> str:
+    """Return why a database refused, without the statement that it refused."""
+    return str(getattr(trouble, "orig", None) or trouble)
 
 
 class Database:

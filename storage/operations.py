@@ -12,13 +12,14 @@ from devices.transition import Transition
 from storage import alertbook, assetbook, outbox, quarantine, tally
 from storage.alertbook import AlertRow
 from storage.assetbook import ImportSummary
-from storage.database import Database
+from storage.database import AWAY, Database, in_words
 from storage.migrations import SchemaTooNewError, migrate
 from storage.outbox import OutboxRow, ReceiverLike
 from storage.quarantine import QuarantineRow
 from storage.records import UNKNOWN
 
 __all__ = [
+    "AWAY",
     "AlertRow",
     "ImportSummary",
     "Operations",
@@ -27,6 +28,7 @@ __all__ = [
     "ReceiverLike",
     "SchemaTooNewError",
     "Shipped",
+    "in_words",
 ]
 
 _POSITION, _STORED, _QUARANTINED, _KEPT = "shipped_position", "stored:", "quarantined:", "kept:"
@@ -50,6 +52,8 @@ class Shipped:
 
 class Operations:
     """One city's operations database. Every method is one transaction; methods may be called from several threads.
+
+    Any method raises one of ``AWAY`` when the database is locked for long, full or not there; nothing was changed then.
 
     Args:
         url: SQLAlchemy URL; SQLite by default, PostgreSQL by URL.

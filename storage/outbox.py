@@ -7,13 +7,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, func, or_, select, update
 
 from devices.transition import SEVERITIES, Transition
 from storage import tables
 from storage.database import Database
 
 DUE, SENT, FAILED = "due", "sent", "failed"
+AHEAD_MS = 600_000  # no retry waits so long: a notice due later was decided before the clock was set back
 
 
 class ReceiverLike(Protocol):
@@ -100,7 +101,8 @@ def add(database: Database, connection: Connection, notices: Sequence[dict[str, 
 def due(connection: Connection, now_ms: int, limit: int, without: Collection[str] = ()) -> list[OutboxRow]:
     """Return the notices to try now, oldest decision first, of all receivers but ``without``."""
     table = tables.outbox
-    query = select(table).where(table.c.due_ms <= now_ms).order_by(table.c.id).limit(limit)
+    ripe = or_(table.c.due_ms <= now_ms, table.c.due_ms > now_ms + AHEAD_MS)
+    query = select(table).where(ripe).order_by(table.c.id).limit(limit)
     if without:
         query = query.where(table.c.receiver.not_in(list(without)))
     found = connection.execute(query).mappings()

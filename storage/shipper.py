@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from sqlalchemy.exc import DBAPIError
 
 from devices.batch import Batch
 from devices.payloads import Reject
 from devices.registry import Registry
 from storage.journal import Journal
-from storage.operations import Operations
+from storage.operations import AWAY, Operations, in_words
 from storage.quarantine import REFUSED
 from storage.records import Totals
 from storage.timeseries import Refused, StoreAway, TimeSeries
@@ -113,8 +112,8 @@ class Shipper:
         kept = {name: counts.kept for name, counts in load.totals.items()}
         try:
             self.operations.ship(load.position, stored, rejects, kept)
-        except DBAPIError as trouble:
-            raise StoreAway(f"the operations database does not take the position: {trouble.orig}") from trouble
+        except AWAY as trouble:
+            raise StoreAway(f"the operations database does not take the position: {in_words(trouble)}") from trouble
         self.position = load.position
         self.stored += sum(stored.values())
         self.quarantined += len(rejects)

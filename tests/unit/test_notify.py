@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -19,7 +20,7 @@ from alerts.delivery import failure, title_of
 from alerts.notify import GIVE_UP_MS, LONGEST_RETRY_MS, Notifier, Receiver, retry_after_ms
 from devices.transition import ACTIVE, CLEARED, Transition, alert_id
 from devices.yamlfile import ConfigError
-from storage.operations import Operations
+from storage.operations import AWAY, Operations
 
 pytestmark = pytest.mark.anyio
 NOW = 1_772_370_000_000
@@ -219,6 +220,42 @@ async def test_after_a_crash_between_sending_and_writing_down_the_same_key_is_se
         after.close()
         assert len(hook.keys) == 2
         assert len(set(hook.keys)) == 1
+
+
+async def test_what_the_outbox_cannot_write_down_is_not_sent_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.database.BUSY_S", 0)
+    operations = Operations(f"sqlite:///{tmp_path / 'o.db'}")
+    other = sqlite3.connect(tmp_path / "o.db", isolation_level=None)
+    async with webhook() as hook:
+        receivers = [Receiver("duty", hook.url)]
+        owe(operations, receivers, notice())
+        notifier = Notifier(operations, receivers)
+        other.execute("BEGIN IMMEDIATE")  # another process holds the one writer's place
+        for second in range(3):
+            with pytest.raises(AWAY):
+                await notifier.deliver_due(NOW + second * 1000)
+        other.execute("ROLLBACK")
+        with pytest.raises(AWAY):  # the last trouble, told once
+            await notifier.deliver_due(NOW + 3000)
+        assert await notifier.deliver_due(NOW + 4000) == 1
+        assert len(hook.got) == 1
+        assert operations.outbox_counts() == {"due": 0, "sent": 1, "failed": 0}
+    other.close()
+    operations.close()
+
+
+async def test_a_clock_that_is_set_back_holds_no_notice_up(operations: Operations) -> None:
+    ahead = 8 * 3_600_000  # local time taken for UTC until the time server answered
+    async with webhook(lambda n: 500 if n == 0 else 200) as hook:
+        receivers = [Receiver("duty", hook.url)]
+        operations.commit([notice(1), notice(2)], receivers, NOW + ahead)
+        notifier = Notifier(operations, receivers)
+        await notifier.deliver_due(NOW + ahead)
+        await notifier.deliver_due(NOW)
+        await notifier.drain()
+        assert operations.outbox_counts() == {"due": 0, "sent": 2, "failed": 0}
 
 
 async def test_the_end_of_an_alert_waits_for_its_beginning_to_get_through(operations: Operations) -> None:
