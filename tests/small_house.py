@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
+
 from alerts.engine import Engine
 from alerts.rules import parse_rules
 from api.alerts import tell
+from api.app import create_app
 from api.house import City, Figure, LightingRate, Part
 from api.live import Hub
 from devices.kinds import load_catalog
@@ -176,3 +179,8 @@ class SmallHouse:
         self.timeseries.close()
         self.journal.close()
         self.operations.close()
+
+
+def client_of(house: SmallHouse) -> httpx.AsyncClient:
+    """A client of the house's API, without a socket in between."""
+    return httpx.AsyncClient(transport=httpx.ASGITransport(create_app(house)), base_url="http://lamp")

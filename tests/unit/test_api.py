@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 
 from api import schemas
-from api.app import create_app
 from api.house import LightingRate, Part
 from devices.topics import up
 from storage.timeseries import StoreAway
@@ -20,24 +18,6 @@ from tests.small_house import CITY, NIGHT_MS, Sent, SmallHouse
 pytestmark = pytest.mark.anyio
 MINUTE_MS = 60_000
 Ask = Callable[..., Any]
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[SmallHouse]:
-    made = SmallHouse(tmp_path)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-async def client(house: SmallHouse) -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(create_app(house)), base_url="http://lamp") as made:
-        yield made
 
 
 async def told(client: httpx.AsyncClient, path: str, status: int = 200) -> Any:  # noqa: ANN401 - JSON

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -13,38 +12,15 @@ import pytest
 
 from api import live, schemas
 from api.alerts import tell
-from api.app import create_app
 from api.books import ledger_form
 from api.heartbeat import Heartbeat
 from api.live import Hub, Subscriber, TooManyClientsError, frame, stream
 from api.view import View
 from storage.operations import AlertRow
-from tests.small_house import NIGHT_MS, SmallHouse
+from tests.small_house import NIGHT_MS, SmallHouse, client_of
 
 pytestmark = pytest.mark.anyio
 MINUTE_MS = 60_000
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[SmallHouse]:
-    made = SmallHouse(tmp_path)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-async def client(house: SmallHouse) -> AsyncIterator[httpx.AsyncClient]:
-    async with client_of(house) as made:
-        yield made
-
-
-def client_of(house: SmallHouse) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=httpx.ASGITransport(create_app(house)), base_url="http://lamp")
 
 
 async def listed(client: httpx.AsyncClient, query: str = "") -> schemas.AlertsForm:
