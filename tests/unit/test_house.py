@@ -27,6 +27,13 @@ def test_imports_run_downwards_only() -> None:
     assert done.returncode == 0, done.stdout
 
 
+def test_random_numbers_are_drawn_by_the_simulators_alone() -> None:
+    chance = re.compile(r"default_rng|np\.random|^\s*(?:import|from) random\b", re.MULTILINE)
+    for room in ROOMS:
+        users = {path.name for path in (ROOT / room).rglob("*.py") if chance.search(path.read_text("utf-8"))}
+        assert bool(users) == (room == "simulators"), users
+
+
 def test_no_package_marker_stands_below_tests() -> None:
     assert not list((ROOT / "tests").rglob("__init__.py")), "it would shadow a room of the same name"
 
