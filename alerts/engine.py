@@ -5,7 +5,7 @@ The same steps give the same transitions, whatever the batches were cut into, be
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from alerts.fleet import NEVER, Fleet, Live
 from alerts.judge import Judge
-from alerts.memory import Arrays, Orphan, load_fleet, load_judge, orphans, save_fleet, save_judge
+from alerts.memory import Arrays, Opened, Orphan, disowned, load_fleet, load_judge, orphans, save_fleet, save_judge
 from alerts.messages import transition
 from alerts.rule_kinds import RULE_KINDS
 from alerts.rules import Rule, RuleSet
@@ -159,6 +159,20 @@ class Engine:
             load_judge(judge, state)
         self._orphans = orphans(state, {rule.id: judge for rule, judge in self._judges})
         self.version += 1
+
+    def compare(self, opened: Iterable[Opened]) -> int:
+        """Compare with the alerts that are written down as open; those that no rule here knows end by the next step.
+
+        Without it an alert whose beginning was written down, while the memory of it was lost, would stay for ever.
+
+        Returns:
+            how many of them nobody knows.
+        """
+        judges = {rule.id: judge for rule, judge in self._judges}
+        known = {(one.rule.id, one.entity, one.onset_ms) for one in self._orphans}
+        lost = disowned(opened, self.rules, judges)
+        self._orphans += [one for one in lost if (one.rule.id, one.entity, one.onset_ms) not in known]
+        return len(lost)
 
     def _bury(self, now_ms: int) -> list[Transition]:
         """Clear alerts that were left open by a rule or an entity that is gone."""

@@ -6,8 +6,8 @@ rules file. An alert whose rule or entity is gone is closed, never forgotten.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from alerts.fleet import Fleet, Live
 from alerts.judge import Judge
 from alerts.places import ids_of, places_of
-from alerts.rules import LANGUAGES, Rule
+from alerts.rules import LANGUAGES, Rule, RuleSet
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 
@@ -33,6 +33,30 @@ class Orphan(NamedTuple):
     entity: str
     onset_ms: int
     reason: str
+
+
+class Opened(Protocol):
+    """An alert as it was written down when it began."""
+
+    @property
+    def rule(self) -> str:
+        """Return the id of its rule."""
+
+    @property
+    def entity(self) -> str:
+        """Return what it is about."""
+
+    @property
+    def onset_ms(self) -> int:
+        """Return when its condition first held."""
+
+    @property
+    def kind(self) -> str:
+        """Return the kind of facility."""
+
+    @property
+    def severity(self) -> str:
+        """Return how grave it is."""
 
 
 def save_fleet(fleet: Fleet) -> Arrays:
@@ -103,6 +127,20 @@ def orphans(arrays: Mapping[str, npt.NDArray[np.generic]], judges: Mapping[str, 
         for entity, onset in zip(arrays[prefix + "open"], arrays[prefix + "onset_ms"], strict=True):
             if kept.get(str(entity)) != int(onset):
                 out.append(Orphan(rule, str(entity), int(onset), "data_lost" if same else "rule_changed"))
+    return out
+
+
+def disowned(opened: Iterable[Opened], rules: RuleSet, judges: Mapping[str, Judge]) -> list[Orphan]:
+    """Return the alerts among ``opened``, as they were written down, that no judge watches over."""
+    out: list[Orphan] = []
+    for one in opened:
+        judge = judges.get(one.rule)
+        if judge is None:
+            titles = [one.rule] * len(LANGUAGES)
+            rule = _remembered(one.rule, ["expression", one.kind, one.severity, *titles])
+            out.append(Orphan(rule, one.entity, one.onset_ms, "rule_changed"))
+        elif judge.open().get(one.entity) != one.onset_ms:
+            out.append(Orphan(rules[one.rule], one.entity, one.onset_ms, "data_lost"))
     return out
 
 

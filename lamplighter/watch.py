@@ -41,6 +41,7 @@ JOURNAL_RETRY_S = 1.0  # a full or failing disk is asked again this often; meanw
 OPERATIONS_RETRY_S = 1.0  # so is an operations database that is locked, full or away
 SNAPSHOT_S = 60.0  # host seconds between snapshots: bounds how much journal a restart reads again
 LATENCIES_KEPT = 4096
+OPEN_MAX = 1_000_000  # open alerts compared with the engine at the start: all of them
 REMEMBERED_BYTES = 64 << 20  # journal read again for the sieve: about a million readings
 
 
@@ -203,15 +204,21 @@ class Watch:
             self.shipper.judged = position
 
     async def _settle(self) -> None:
-        """Finish what an earlier life left: decisions not yet committed, and messages of devices adopted since."""
+        """Finish what an earlier life left: decisions, alerts that nobody knows, messages of devices adopted since."""
         while self._owed:
             await self._decide(*self._owed[0])
             del self._owed[0]
         try:
+            opened = await asyncio.to_thread(self.operations.alerts, "open", limit=OPEN_MAX)
+            if lost := self.engine.compare(opened):
+                log.warning("open alerts that no rule knows any more are cleared", alerts=lost)
             if readmitted := await self.readmit():
                 log.info("messages of adopted devices taken from quarantine", messages=readmitted)
         except AWAY as trouble:
-            log.warning("quarantine refuses: adopted devices' messages wait for a restart", why=in_words(trouble))
+            log.warning(
+                "operations database refuses: old alerts and adopted devices' messages wait for a restart",
+                why=in_words(trouble),
+            )
 
     def _registered(self, batch: Batch) -> Batch:
         """Return the readings of devices that the registry still has; it may be older than the journal."""

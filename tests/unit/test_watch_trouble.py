@@ -222,3 +222,33 @@ def test_a_registry_older_than_the_journal_does_not_keep_the_house_from_starting
         assert house.recover() >= 1
         house.shipper.drain()
         assert house.operations.quarantine_counts() == {"unknown_device": 1}
+
+
+def test_an_open_alert_of_which_the_engine_lost_its_memory_is_cleared_and_one_that_it_knows_stays(
+    settings: Settings,
+) -> None:
+    async def evening(house: House) -> None:
+        await house.watch.group([cover("cover-0001", house.now_ms(), opened=True)])
+
+    async def morning(house: House) -> None:
+        async with running(house):
+            await until(lambda: house.operations.alerts("cleared"))
+
+    with opened(settings) as house:
+        asyncio.run(evening(house))
+    settings.rules.write_text(RULES.replace("id: cover_open", "id: cover_off"), encoding="utf-8")
+    # A crash, and rules that were changed before the next start: no snapshot tells of the alert.
+    with opened(settings) as house:
+        asyncio.run(morning(house))
+        told = {row.rule: (row.state, row.reason) for row in house.operations.alerts()}
+        assert told == {"cover_open": ("cleared", "rule_changed"), "cover_off": ("active", "")}
+        known = house.operations.alerts("open")
+    with opened(settings) as house:
+
+        async def another(house: House) -> None:
+            async with running(house):
+                house.session.inbox.put([cover("cover-0002", house.now_ms(), opened=True)])
+                await until(lambda: len(house.operations.alerts("open")) == 2)
+
+        asyncio.run(another(house))
+        assert known[0] in house.operations.alerts("open")
