@@ -32,6 +32,7 @@ from storage.sqlite import SqliteStore
 
 CITY = "linjiang"
 ZONE = "Asia/Shanghai"
+CATALOG = load_catalog()
 NIGHT_MS = 1_781_553_600_000  # 2026-06-16 04:00 in Shanghai: lamps burn
 
 RULES = """
@@ -126,7 +127,7 @@ class SmallHouse:
         self.parts = [Part("broker", well=True, says="connected"), Part("disk", well=True, says="12 GB free")]
         self.rates: list[LightingRate] = []
         self.hub = Hub()
-        self.catalog = load_catalog()
+        self.catalog = CATALOG
         self.operations = Operations(f"sqlite:///{folder / 'operations.db'}")
         self.operations.import_assets(small_assets() if assets is None else assets, roads, permits)
         self.registry = self.operations.load_registry(self.catalog)

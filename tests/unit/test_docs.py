@@ -51,13 +51,33 @@ def test_every_command_that_a_page_names_exists(page: Path) -> None:
     for target in re.findall(r"`make ([a-z-]+)", text):
         assert target in targets, f"make {target}"
     root = typer.main.get_command(app)
-    for words in re.findall(r"`lamplighter ([a-z][a-z ]*[a-z])", text):
+    for words in re.findall(r"(?:^|`|&& |  )lamplighter ([a-z][a-z ]*[a-z])", text, re.MULTILINE):
         command = root
         for word in words.split():
             if not hasattr(command, "commands"):
                 break
             assert word in command.commands, f"lamplighter {words}"
             command = command.commands[word]
+    for module in re.findall(r"python -m ([\w.]+)", text):
+        path = ROOT / module.replace(".", "/")
+        assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), module
+    for script in re.findall(r"python (scripts/[\w.]+)", text):
+        assert (ROOT / script).is_file(), script
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_file_that_a_page_names_without_its_folder_exists(page: Path) -> None:
+    tops = (
+        "*",
+        *(f"{room}/**/*" for room in ROOMS if room != "console"),
+        "console/src/*",
+        "scripts/*",
+        "deploy/*",
+        "config/*",
+    )
+    here = {path.name for top in tops for path in ROOT.glob(top)} | {"lamplighter.yaml"}  # which `init` writes
+    for name in re.findall(r"`([\w.-]+\.(?:py|ts|vue|ya?ml|sh|toml|conf))`", page.read_text(encoding="utf-8")):
+        assert name in here, name
 
 
 def glossary() -> list[tuple[str, str, str]]:
@@ -126,7 +146,9 @@ def test_operating_and_security_give_the_device_id_as_it_is_checked() -> None:
 
 def test_operating_names_every_identity_of_the_access_list() -> None:
     text = text_of("docs/operating.md")
-    for user in re.findall(r"^user (\S+)$", credentials.access_file("city"), re.MULTILINE):
+    users = re.findall(r"^user (\S+)$", credentials.access_file("city"), re.MULTILINE)
+    assert users
+    for user in users:
         assert f"`{user}`" in text, user
 
 

@@ -278,13 +278,15 @@ def test_topics_name_their_device_and_nothing_else_does() -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.text(max_size=80))
+@given(st.text(max_size=80) | st.text("az09_-/+# A.", max_size=70) | st.from_regex(topics.DEVICE_ID, fullmatch=True))
 def test_a_device_id_fits_in_one_topic_level_or_is_refused(device_id: str) -> None:
     found = topics.parse(topics.up("harbour", "truck", device_id))
     if found is not None:
         assert found.device_id == device_id
         assert not set(device_id) & set("/+# ,=\n\r\t\x00\"'\\")
         assert 3 <= len(device_id) <= 64
+    elif device_id.isascii() and device_id.isalnum() and device_id.islower():
+        assert not 3 <= len(device_id) <= 64
 
 
 def test_the_decoder_remembers_no_strangers() -> None:
