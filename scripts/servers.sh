@@ -10,6 +10,8 @@ command -v mosquitto >/dev/null || packages="$packages mosquitto"
 command -v influxd >/dev/null || packages="$packages influxdb"
 command -v nginx >/dev/null || packages="$packages nginx-light"
 command -v chromium >/dev/null || packages="$packages chromium"
+# The driver that steers Chromium (node inside the Playwright wheel) needs this library, which a bare system lacks.
+ldconfig -p 2>/dev/null | grep -q 'libatomic\.so\.1' || packages="$packages libatomic1"
 if [ ! -d /usr/share/fonts/opentype/noto ] || ! ls /usr/share/fonts/opentype/noto | grep -q CJK; then
     packages="$packages fonts-noto-cjk"
 fi
