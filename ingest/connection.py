@@ -121,7 +121,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def room(self) -> None:
         """Read on when the inbox has room again."""
-        if self._paused and not self.over and len(self.inbox) < self.inbox.size:
+        if self._paused and not self.over and self.inbox.room > 0:
             self._paused = False
             self._pace.heard = self._loop.time()
             self._read()
@@ -139,7 +139,7 @@ class Connection(asyncio.BufferedProtocol):
         """Turn whole packets into deliveries until the bytes or the inbox's room are used up; return how many."""
         unread, at = self._buffer.unread(), 0
         end = len(unread)
-        number, room, read = self.number, self.inbox.size - len(self.inbox), mqtt5.read
+        number, room, read = self.number, self.inbox.room, mqtt5.read
         fresh: list[Delivery] = []
         append = fresh.append
         while at < end:

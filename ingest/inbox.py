@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 QUIET_S = 0.01  # no message for so long ends a group early: the broker has no more, or waits for our credit
+BYTES_MAX = 64 << 20  # of payload; without it a few thousand messages of a megabyte each would fill the memory
 
 
 class Delivery(NamedTuple):
@@ -25,7 +26,7 @@ class Delivery(NamedTuple):
 
 
 class Inbox:
-    """A queue of deliveries, at most ``size`` of them; when it is full the connection stops reading.
+    """A queue of deliveries, at most ``size`` of them or BYTES_MAX of payload; full, it stops the connection's reading.
 
     A broker that honours the Receive Maximum cannot overfill it with QoS 1 messages. Mosquitto 2.0.11 sends a whole
     new window after every PUBACK, and QoS 0 messages know no credit: those then wait in the socket and the broker.
@@ -41,17 +42,24 @@ class Inbox:
         self.quiet_s = QUIET_S
         self.on_room: Callable[[], None] = lambda: None
         self._first_at = 0.0
+        self._bytes = 0
         self._wanted = 0
         self._waiter: asyncio.Future[None] | None = None
 
     def __len__(self) -> int:
         return len(self.items)
 
+    @property
+    def room(self) -> int:
+        """Return for how many more deliveries there is room."""
+        return self.size - len(self.items) if self._bytes < BYTES_MAX else 0
+
     def put(self, fresh: list[Delivery]) -> None:
         """Take in deliveries, in order of arrival."""
         if not self.items:
             self._first_at = asyncio.get_running_loop().time()
         self.items += fresh
+        self._bytes += _payload(fresh)
         if self._waiter is not None and len(self.items) >= self._wanted and not self._waiter.done():
             self._waiter.set_result(None)
 
@@ -75,6 +83,7 @@ class Inbox:
                 break
         taken = self.items[:count_max]
         del self.items[:count_max]
+        self._bytes = _payload(self.items) if self.items else 0
         self.on_room()
         return taken
 
@@ -82,6 +91,7 @@ class Inbox:
         """Drop what the broker will deliver again (QoS 1); return how many. QoS 0 messages stay."""
         before = len(self.items)
         self.items[:] = [item for item in self.items if item.packet_id is None]
+        self._bytes = _payload(self.items)
         return before - len(self.items)
 
     async def _wait(self, wanted: int, timeout_s: float | None) -> None:
@@ -95,6 +105,10 @@ class Inbox:
             self._waiter = None
             if timer is not None:
                 timer.cancel()
+
+
+def _payload(items: Iterable[Delivery]) -> int:
+    return sum(len(item.payload) for item in items)
 
 
 def _release(waiter: asyncio.Future[None]) -> None:

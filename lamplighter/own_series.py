@@ -28,7 +28,7 @@ async def write_own_series(house: House) -> None:
     shown: list[OwnPoint] = []
     while True:
         try:
-            points = own_points(house)
+            points = [*_lighting(house, house.now_ms()), *await asyncio.to_thread(_of_books, house, house.now_ms())]
             over = ended(shown, points, house.now_ms())
             await asyncio.to_thread(house.timeseries.write_own, [*points, *over])
             shown = points
@@ -42,7 +42,12 @@ async def write_own_series(house: House) -> None:
 def own_points(house: House) -> list[OwnPoint]:
     """Return the points of this moment."""
     now_ms = house.now_ms()
-    return [*_ledger(house, now_ms), *_lighting(house, now_ms), *_alerts(house, now_ms), _pulse(house, now_ms)]
+    return [*_lighting(house, now_ms), *_of_books(house, now_ms)]
+
+
+def _of_books(house: House, now_ms: int) -> list[OwnPoint]:
+    """Return the points that are read from databases; in a thread, for a database may take its time to answer."""
+    return [*_ledger(house, now_ms), *_alerts(house, now_ms), _pulse(house, now_ms)]
 
 
 def _ledger(house: House, now_ms: int) -> list[OwnPoint]:

@@ -29,7 +29,7 @@ from ingest.sieve import Sieve
 from lamplighter.clock import Clock
 from storage import snapshot
 from storage.journal import Journal, JournalError, Record
-from storage.operations import AWAY, Operations, in_words
+from storage.operations import AWAY, Operations, QuarantineRow, in_words
 from storage.shipper import Shipper
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class Watch:
         taken = number = 0
         while rows := await asyncio.to_thread(self.operations.quarantine_after, "unknown_device", number):
             number = rows[-1].id
-            known = [row for row in rows if row.device in self.engine.registry.row]
+            known = [row for row in rows if self._adopted(row)]
             if known:
                 await self.group([Delivery(row.topic, row.payload, None, 0) for row in known])
                 await asyncio.to_thread(self.operations.quarantine_release, [row.id for row in known])
@@ -219,6 +219,11 @@ class Watch:
                 "operations database refuses: old alerts and adopted devices' messages wait for a restart",
                 why=in_words(trouble),
             )
+
+    def _adopted(self, row: QuarantineRow) -> bool:
+        """Return whether the registry has the device of a message now, and as the kind that its topic says."""
+        place = self.engine.registry.row.get(row.device)
+        return place is not None and self.engine.registry.assets[place].kind == row.kind
 
     def _registered(self, batch: Batch) -> Batch:
         """Return the readings of devices that the registry still has; it may be older than the journal."""

@@ -457,3 +457,20 @@ def test_a_rescued_publish_is_read_like_a_good_one() -> None:
     for cut in range(len(good)):
         assert frames.publish(memoryview(good[:cut])) is None
     assert frames.publish(memoryview(mqtt5.PingReqPacket().write())) is None
+
+
+def test_large_messages_fill_the_inbox_by_their_bytes_and_make_room_when_they_are_taken() -> None:
+    async def scene() -> None:
+        inbox = Inbox(8192)
+        large = [Delivery("t", bytes(1 << 20), number, 1) for number in range(64)]
+        inbox.put(large[:63])
+        assert inbox.room == 8192 - 63
+        inbox.put(large[63:])
+        assert inbox.room == 0
+        assert len(await inbox.gather(4096, 0.01)) == 64
+        assert inbox.room == 8192
+        inbox.put(large)
+        assert inbox.forget() == 64
+        assert inbox.room == 8192
+
+    asyncio.run(scene())

@@ -252,3 +252,16 @@ def test_an_open_alert_of_which_the_engine_lost_its_memory_is_cleared_and_one_th
 
         asyncio.run(another(house))
         assert known[0] in house.operations.alerts("open")
+
+
+def test_a_message_of_a_device_adopted_as_another_kind_stays_where_it_is(settings: Settings) -> None:
+    with opened(settings) as house:
+        wrong = Delivery(up(CITY, "streetlight", "cover-0001"), b"{}", 1, 0)
+        asyncio.run(house.watch.group([wrong]))
+        house.shipper.drain()
+    with opened(settings) as house:
+        house.recover()
+        assert asyncio.run(house.watch.readmit()) == 0
+        house.shipper.drain()
+        assert house.journal.totals["streetlight"].received == 1
+        assert house.operations.quarantine_counts() == {"unknown_device": 1}
