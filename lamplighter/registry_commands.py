@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from devices.importing import Imported, read_assets_csv, read_geojson
 from devices.kinds import Catalog, load_catalog
@@ -19,6 +20,10 @@ from lamplighter.output import make_console
 from lamplighter.settings import Settings
 from lamplighter.wiring import make_store
 from storage.operations import Operations
+from storage.timeseries import History, StoreAway, TimeSeries
+
+HOUR_MS = 3_600_000
+POINTS = 5_000  # a reading a second for an hour, and more
 
 
 def read_registry_files(files: list[Path], catalog: Catalog) -> list[Imported]:
@@ -112,20 +117,33 @@ def _show_last(console: Console, settings: Settings, registry: Registry, row: in
     store = make_store(settings, registry.catalog)
     operations = Operations(settings.operations_url())
     try:
-        until_ms = int(datetime.now(UTC).timestamp() * 1000)
-        history = store.history(asset.kind, asset.id, kind.field_names(), until_ms - 86_400_000, until_ms, 2000)
+        history = _latest(store, asset.kind, asset.id, kind.field_names())
+        if history.time_ms:
+            when = datetime.fromtimestamp(history.time_ms[-1] / 1000, ZoneInfo(settings.city.timezone))
+            console.print(f"{'last reading':<18} {when:%Y-%m-%d %H:%M:%S}")
         for field in kind.fields:
             known = [v for v in history.values.get(field.name, []) if v is not None and not math.isnan(v)]
             if known:
                 console.print(f"{field.name:<18} {known[-1]:g} {field.unit}")
-        if not len(history.time_ms):
+        if not history.time_ms:
             console.print("no reading in the last day")
-        for alert in operations.alerts(state="open", limit=1000):
-            if alert.entity == f"device:{asset.id}":
-                console.print(f"{alert.severity}: {alert.message_en}")
+    except StoreAway as trouble:
+        console.print(escape(f"its last values cannot be read: {trouble}"), soft_wrap=True)
     finally:
         store.close()
+    try:
+        for alert in operations.alerts(state="open", limit=1000):
+            if alert.entity == f"device:{asset.id}":
+                console.print(escape(f"{alert.severity}: {alert.message_en}"), soft_wrap=True)
+    finally:
         operations.close()
+
+
+def _latest(store: TimeSeries, kind: str, device_id: str, fields: Sequence[str]) -> History:
+    """Return the last hour, which no store thins, or where that is empty the last day."""
+    now_ms = int(datetime.now(UTC).timestamp() * 1000)
+    found = store.history(kind, device_id, fields, now_ms - HOUR_MS, now_ms, POINTS)
+    return found if found.time_ms else store.history(kind, device_id, fields, now_ms - 24 * HOUR_MS, now_ms, POINTS)
 
 
 def list_quarantine(settings: Settings, reason: str, limit: int) -> None:
@@ -136,13 +154,15 @@ def list_quarantine(settings: Settings, reason: str, limit: int) -> None:
         rows = operations.quarantine_list(limit, reason=reason or None)
     finally:
         operations.close()
-    table = Table("no.", "arrived", "reason", "detail", "topic", "bytes")
+    table = Table("no.", "arrived", "reason", "detail", Column("topic", no_wrap=True), "bytes")
     for row in rows:
         arrived = datetime.fromtimestamp(row.arrival_ms / 1000, zone).strftime("%Y-%m-%d %H:%M:%S")
         table.add_row(str(row.id), arrived, row.reason, escape(row.detail), escape(row.topic), str(len(row.payload)))
     console = make_console()
     console.print(table)
-    console.print(f"{len(rows)} messages; 'lamplighter quarantine show NO.' shows one whole")
+    console.print(
+        f"{len(rows)} message{'' if len(rows) == 1 else 's'}; 'lamplighter quarantine show NO.' shows one whole"
+    )
 
 
 def show_quarantine(settings: Settings, number: int) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import logging
+import os
 import signal
 import socket
 import sys
@@ -48,6 +50,7 @@ def configure_logging(stream: TextIO) -> None:
             structlog.processors.format_exc_info,
             shown,
         ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(stream),
     )
 
@@ -61,12 +64,17 @@ async def _serve(settings: Settings) -> int:
     try:
         async with running(house) as port:
             log.info("watching", devices=len(house.registry), rules=len(house.rules.rules))
-            log.info("console", url=f"http://{settings.api.host}:{port}/")
+            url = f"http://{settings.api.host}:{port}/"
+            log.info("open the console in a browser", url=url, token=_token(settings))
             await stop.wait()
             log.info("stopping")
     finally:
         house.close()
     return 0
+
+
+def _token(settings: Settings) -> str:
+    return "asked for: api.token of the settings" if settings.api.token else "none asked for"
 
 
 @contextlib.asynccontextmanager
@@ -132,7 +140,8 @@ def _open_door(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port))
     except OSError as trouble:
-        raise ConfigError([f"api.port: cannot listen on {host}:{port}: {trouble.strerror}; choose another"]) from None
+        why = os.strerror(trouble.errno) if trouble.errno else str(trouble)  # its own text repeats the address
+        raise ConfigError([f"api.port: cannot listen on {host}:{port}: {why}; choose another"]) from None
 
 
 class _Server(uvicorn.Server):

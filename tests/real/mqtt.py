@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import AsyncIterator, Iterable, Sequence
 
 import mqtt5
@@ -16,9 +17,15 @@ class Publisher:
     """A blocking MQTT 5 client that publishes at QoS 1 and hears what the broker says to each message."""
 
     def __init__(
-        self, port: int, client_id: str = "publisher", username: str | None = None, password: str | None = None
+        self,
+        port: int,
+        client_id: str = "publisher",
+        username: str | None = None,
+        password: str | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=20)
+        plain = socket.create_connection(("127.0.0.1", port), timeout=20)
+        self._socket = plain if tls is None else tls.wrap_socket(plain, server_hostname="127.0.0.1")
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._unread = b""
         secret = None if password is None else password.encode()
