@@ -16,6 +16,7 @@ import pytest
 
 from bench.publish import START_MS, device_ids
 from devices.registry import Asset
+from tests.real.influxdb_server import InfluxDatabase
 from tests.real.servers import Influx, Mosquitto
 from tests.real.service import Service
 
@@ -23,9 +24,26 @@ pytestmark = [pytest.mark.mosquitto, pytest.mark.influxdb, pytest.mark.timeout(2
 DEVICES = 100
 
 
+Start = Callable[..., tuple[Influx, InfluxDatabase, Service]]
+
+
 @pytest.fixture
-def lamps() -> list[Asset]:
-    return [Asset(name, "streetlight", "lamp", lon=120.1, lat=30.2) for name in device_ids(DEVICES)]
+def start(
+    tmp_path: Path, mosquitto: Mosquitto, start_influx: Callable[..., Influx], request: pytest.FixtureRequest
+) -> Start:
+    """Start a database and a house of lamps beside the broker; ``more`` are settings."""
+    lamps = [Asset(name, "streetlight", "lamp", lon=120.1, lat=30.2) for name in device_ids(DEVICES)]
+
+    def run(more: dict[str, Any] | None = None) -> tuple[Influx, InfluxDatabase, Service]:
+        influx = start_influx()
+        database = influx.database()
+        service = Service(tmp_path, "outage", mosquitto, database, lamps, more=more)
+        request.addfinalizer(service.close)
+        service.start()
+        service.connected()
+        return influx, database, service
+
+    return run
 
 
 def _publish(broker: Mosquitto, count: int, start_ms: int = START_MS, rate: float = 0) -> subprocess.Popen[bytes]:
@@ -52,19 +70,8 @@ def _until(check: Callable[[], bool], within_s: float) -> None:
     raise AssertionError("it did not come to that")
 
 
-def test_an_absent_database_only_lengthens_the_journal(
-    tmp_path: Path,
-    lamps: list[Asset],
-    mosquitto: Mosquitto,
-    start_influx: Callable[..., Influx],
-    request: pytest.FixtureRequest,
-) -> None:
-    influx = start_influx()
-    database = influx.database()
-    service = Service(tmp_path, "outage", mosquitto, database, lamps)
-    request.addfinalizer(service.close)
-    service.start()
-    service.connected()
+def test_an_absent_database_only_lengthens_the_journal(start: Start, mosquitto: Mosquitto) -> None:
+    influx, database, service = start()
     influx.kill()
     assert _publish(mosquitto, 20_000).wait(60) == 0
     _until(lambda: not _health(service, "store")["well"], 30)
@@ -79,20 +86,9 @@ def test_an_absent_database_only_lengthens_the_journal(
 
 
 def test_a_full_journal_stops_acknowledgement_says_so_and_goes_on_when_there_is_room(
-    tmp_path: Path,
-    lamps: list[Asset],
-    mosquitto: Mosquitto,
-    start_influx: Callable[..., Influx],
-    request: pytest.FixtureRequest,
+    start: Start, mosquitto: Mosquitto
 ) -> None:
-    influx = start_influx()
-    database = influx.database()
-    service = Service(
-        tmp_path, "outage", mosquitto, database, lamps, more={"journal": {"segment_mb": 1, "limit_gb": 0.004}}
-    )
-    request.addfinalizer(service.close)
-    service.start()
-    service.connected()
+    influx, database, service = start({"journal": {"segment_mb": 1, "limit_gb": 0.004}})
     influx.kill()
     # The broker takes all of it; what the journal has no room for must stay there, unacknowledged.
     assert _publish(mosquitto, 100_000).wait(120) == 0
