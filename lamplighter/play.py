@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -69,6 +71,7 @@ async def _simulate(
     truth: Path | None,
 ) -> Summary:
     where, known = f"{settings.broker.host}:{settings.broker.port}", ""
+    stop = _stop_on_signals()
 
     with console.status(f"connecting to {where}") as shown:
 
@@ -78,12 +81,14 @@ async def _simulate(
             if counts.trouble not in ("", known):
                 console.print(escape(f"{where}: {counts.trouble}; trying again"), soft_wrap=True)
             known = counts.trouble
+            if counts.refused:
+                stop.set()
 
         return await run(
             world,
             _broker(settings),
             now_ms,
-            stop=_stop_on_signals(),
+            stop=stop,
             until_ms=until_ms,
             history_days=HISTORY_DAYS if world.truth() else 0.0,
             truth=truth,
@@ -115,11 +120,14 @@ def run_replay(settings: Settings, file: Path, mapping: Path, speed: float, *, a
     with Progress(*bars, console=console) as shown:
         task = shown.add_task("acknowledged", total=len(recording.readings))
 
-        def progress(counts: Counts) -> None:
-            shown.update(task, completed=sum(counts.readings.values()))
-
         async def play() -> Played:
             stop = _stop_on_signals()
+
+            def progress(counts: Counts) -> None:
+                shown.update(task, completed=sum(counts.readings.values()))
+                if counts.refused:
+                    stop.set()
+
             broker = _broker(settings)
             return await replay(recording.readings, settings.city.id, broker, speed=speed, stop=stop, progress=progress)
 
@@ -142,9 +150,18 @@ def _told_all(console: Console, unsent: int, refused: int) -> int:
 
 def _stop_on_signals() -> asyncio.Event:
     stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, stop.set)
+    loop.set_exception_handler(_pass_over_broken_connections)
     return stop
+
+
+def _pass_over_broken_connections(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Print no traceback where aiomqtt touches a socket that is closed already; its connection is made again."""
+    trouble = context.get("exception")
+    if not (isinstance(trouble, OSError) and trouble.errno == errno.EBADF):
+        loop.default_exception_handler(context)
 
 
 def _broker(settings: Settings) -> Broker:

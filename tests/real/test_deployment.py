@@ -191,6 +191,8 @@ def test_a_new_operator_gets_from_an_empty_folder_to_a_crew_that_is_told_once(
             with Publisher(devices_port, "any", COVER, passwords[COVER], authority) as device:
                 _speaks_for_itself_alone(device)
             _hears_once(webhook)
+            said = shell("simulate", "--no-faults", "--speed", "60", "--for", "5s", status=1)
+            assert "messages were refused" in said, "no credential of the house speaks for all devices"
             _shown(shell, port, settings["api"]["token"], log)
         finally:
             watch.send_signal(signal.SIGINT)
