@@ -53,7 +53,7 @@ class Pulse:
         groups, readings: since the start.
         journal_trouble, operations_trouble: why nothing is acknowledged just now, empty when all is well.
         snapshot_trouble: why the latest snapshot could not be written, empty when it could.
-        lag_ms: host milliseconds from a group's first delivery to its acknowledgement, newest last.
+        lag_ms: host milliseconds from taking a group up to acknowledging it, newest last.
         transitions: alerts begun or ended, by rule and state.
     """
 
