@@ -3,11 +3,11 @@
     python -m bench.whole_way                     # make bench
     python -m bench.whole_way --count 5000 --rounds 1
 
-Ours is ``lamplighter run``: receive (QoS 1), decode, sift, fsynced journal, all shipped rules, acknowledge, ship to the
-database; and once more with the database away, where the shipper tries again and again. The plain script is
-bench/plain_script.py (paho-mqtt, json, influxdb-client Points). Both read the same single-reading JSON messages from the
-same broker at the same rate and write into the same real InfluxDB; what stands in it afterwards is counted and summed,
-so that nobody can be quick by not doing the work.
+Ours is ``lamplighter run``: receive (QoS 1), decode, sift, fsynced journal, all shipped rules, acknowledge, ship to
+the database; and once more with the database away, where the shipper tries again and again. The plain script is
+bench/plain_script.py (paho-mqtt, json, influxdb-client Points). Both read the same single-reading JSON messages
+from the same broker at the same rate and write into the same real InfluxDB; what stands in it afterwards is counted
+and summed, so that nobody can be quick by not doing the work.
 """
 
 from __future__ import annotations
