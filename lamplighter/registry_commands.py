@@ -14,12 +14,14 @@ from rich.table import Column, Table
 
 from devices.importing import Imported, read_assets_csv, read_geojson
 from devices.kinds import Catalog, load_catalog
+from devices.payloads import REASONS
 from devices.registry import Registry
 from devices.yamlfile import ConfigError
 from lamplighter.output import make_console
 from lamplighter.settings import Settings
 from lamplighter.wiring import make_store
 from storage.operations import Operations
+from storage.quarantine import REFUSED
 from storage.timeseries import History, StoreAway, TimeSeries
 
 HOUR_MS = 3_600_000
@@ -147,7 +149,10 @@ def _latest(store: TimeSeries, kind: str, device_id: str, fields: Sequence[str])
 
 
 def list_quarantine(settings: Settings, reason: str, limit: int) -> None:
-    """Print quarantined messages, newest first."""
+    """Print quarantined messages, newest first. Raises ConfigError for a reason that there is not."""
+    known = (*REASONS, REFUSED)
+    if reason and reason not in known:
+        raise ConfigError([f"--reason: expected one of {', '.join(known)}; found '{reason}'"])
     operations = Operations(settings.operations_url())
     zone = ZoneInfo(settings.city.timezone)
     try:

@@ -105,6 +105,8 @@ def test_quarantined_messages_are_listed_and_shown_whole(house: Path) -> None:
     assert "wrong_form" in _run("quarantine", "list", *_config(house))
     said = _run("quarantine", "show", str(number), *_config(house))
     assert '"power_w": "much"} \\xff' in said
+    with pytest.raises(ConfigError, match="--reason: expected one of topic, kind, unknown_device"):
+        _run("quarantine", "list", "--reason", "strange", *_config(house))
     assert "no message 99 in quarantine" in _run("quarantine", "show", "99", *_config(house), status=1)
 
 
