@@ -3,7 +3,7 @@
 A device is at rest, waiting (the condition holds, not yet long enough), active, or clearing (active, and the end holds,
 not yet long enough). Clocks run in device time; between readings they run on in host time for at most ``hold``, so that
 a device which reports only changes is judged too. What needs an absent or suspect value is passed over: it neither
-fires nor clears. Method: alerting.md parts 5 and 7.
+fires nor clears. See docs/sources.md.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ from alerts.spans import Span, span
 from devices.kinds import Kind
 from devices.yamlfile import Node
 
-HOLD = Span(intervals=3)  # three missed reports and nobody knows any more (alerting.md 1.1, 5)
-LOST_AFTER = Span(ms=24 * 3_600_000)  # a held alert is closed as data_lost after a day (alerting.md 5)
+HOLD = Span(intervals=3)  # three missed reports and nobody knows any more (docs/sources.md)
+LOST_AFTER = Span(ms=24 * 3_600_000)  # a held alert is closed as data_lost after a day (docs/sources.md)
 
 
 @dataclass(frozen=True, slots=True)

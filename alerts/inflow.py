@@ -1,7 +1,7 @@
 """Water coming in: from the station's meter, or from how its well fills and how its pump draws it down.
 
 Pump off, Qin = A dh/dt. Pump on, Qin = Qp + A dh/dt, with Qp from earlier cycles: Qp = A (h_on - h_off) / t_on + Qin of
-the fill before (alerting.md 3.1). Only sums are kept, no samples.
+the fill before (docs/sources.md). Only sums are kept, no samples.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Lit, out or unknown: what each lamp's last report says, and the lighting rate of roads, cabinets and cells.
 
 rate = lit / known among the lamps that are meant to burn; a silent lamp is unknown, never out: it lowers the coverage,
-and the rate is told with the bounds that the unknown ones leave open (alerting.md 1.1).
+and the rate is told with the bounds that the unknown ones leave open (docs/sources.md).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A bare percentage is a false alarm machine on short roads: with a healthy 1 % out, a 20-lamp road is below 98 % on 18 %
 of nights. An alert needs so many lamps out that fewer than one healthy night in a thousand would show as many
-(alerting.md 0.1, 0.2, rule L7). The percentages themselves are told all the time, for reports and boards.
+(docs/sources.md, lighting). The percentages themselves are told all the time, for reports and boards.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The night's least inflow, night by night, against the station's own dry nights: the core of the seepage rule.
 
 Water that seeps in flows all night; people do not. The least quarter hours between two and five o'clock are close to
-seepage alone, and a lasting rise over the dry nights of the month before is new seepage (alerting.md 3.2, 3.3).
+seepage alone, and a lasting rise over the dry nights of the month before is new seepage (docs/sources.md).
 """
 
 from __future__ import annotations

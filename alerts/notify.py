@@ -22,7 +22,7 @@ FETCH = 100  # notices looked at in one go
 TIMEOUT_S = 15.0  # to wait for one notice before it counts as not delivered
 PATIENCE_S = 0.25  # to wait for what was just started before the caller gets its turn back
 FIRST_RETRY_MS = 2_000
-LONGEST_RETRY_MS = 300_000  # five minutes (reliability.md, fault 40)
+LONGEST_RETRY_MS = 300_000  # five minutes (docs/sources.md)
 GIVE_UP_MS = 24 * 3_600_000  # a notice older than a day helps nobody
 
 

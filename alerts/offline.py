@@ -1,7 +1,7 @@
 """Offline rules: a device that ought to report and does not, judged by the host's clock and never by messages.
 
 Only time that the house has watched counts: after a restart, or a jump of the host's clock, silence is counted afresh
-(alerting.md 5, S77). A device that was never heard is not offline, unless the rule says after how long it is.
+(docs/sources.md). A device that was never heard is not offline, unless the rule says after how long it is.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A receiver between tall houses may shift its position by a hundred metres within a second and keep it there for a
 minute, while its speed and heading, taken from the Doppler shift, stay true. A reference carried forward by speed and
-heading tells such fixes from driving (alerting.md 4.2: five to eight times fewer false alerts at no delay).
+heading tells such fixes from driving (docs/sources.md: five to eight times fewer false alerts at no delay).
 """
 
 from __future__ import annotations

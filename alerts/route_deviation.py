@@ -1,7 +1,7 @@
 """Route deviation: a truck that leaves its permitted route, long enough and far enough to be no fault of its receiver.
 
 Outside beyond ``on_m`` and back within ``off_m``, for so long and so many metres driven, each fix believed by dead
-reckoning (alerting.md 4, rule T1). Inside a permit's sites a truck is never off route; without a valid permit it is
+reckoning (docs/sources.md, routes). Inside a permit's sites a truck is never off route; without a valid permit it is
 not judged. Silence neither raises nor clears.
 """
 

@@ -1,7 +1,7 @@
 """Seepage: water in the sewers that nobody used, seen where the nights' least inflow rises and stays up.
 
 The tenth percentile of a night's quarter hours between two and five, on dry nights only, against the median of the
-station's own dry nights five weeks to eight days before (alerting.md 3.1 to 3.3, rule D1). A night with too little
+station's own dry nights five weeks to eight days before (docs/sources.md, seepage). A night with too little
 data, with rain, or whose rain is not known neither raises nor clears.
 """
 

@@ -21,7 +21,7 @@ from devices.registry import Registry
 
 PAYLOAD_BYTES_MAX = 256 * 1024  # a concentrator's day of 15-minute readings is under 64 kB
 READINGS_MAX = 2000  # readings in one message
-FUTURE_MS = 120_000  # device clocks further ahead than this are clamped (alerting.md part 5)
+FUTURE_MS = 120_000  # device clocks further ahead than this are clamped (docs/sources.md)
 OLDEST_MS = 946_684_800_000  # 2000-01-01: before this a device's clock was never set
 EXACT_MAX = 2**53  # whole numbers beyond it do not fit a column of float64
 NEWEST_MS = 4_102_444_800_000  # 2100-01-01: beyond this the unit is not milliseconds

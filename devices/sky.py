@@ -42,7 +42,7 @@ class LightingSchedule:
         off_before_sunrise_min: minutes from switch-off to sunrise; negative for later.
         overrides: cabinets that keep fixed hours instead.
 
-    The default of 15 minutes lies inside the 20 minutes that photocells are usually set to (alerting.md S18); it is
+    The default of 15 minutes lies inside the 20 minutes that photocells are usually set to (docs/sources.md); it is
     configuration, to be set to what the city has decided.
     """
 
