@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -265,6 +266,7 @@ def test_a_replay_stops_when_told(tmp_path: Path) -> None:
             stop.set()
             played = await asyncio.wait_for(playing, 10)
         assert 3 <= played.readings["truck"] < 30
-        assert payloads(first)[0] == next(iter(messages(READINGS, "port"))).payload
+        # Three trucks report at the first moment, each over a connection of its own: any of them may come first.
+        assert payloads(first)[0] in [message.payload for message in islice(messages(READINGS, "port"), 3)]
 
     asyncio.run(scene())
