@@ -239,10 +239,9 @@ class _Compiler:
         return self.known[name]
 
     def _stranger(self, name: str) -> str:
-        others = known_names(self.kind, None)
-        if name in others:
-            roles = ", ".join(others[name].roles) if (others[name]) else ""  # type: ignore[union-attr]
-            return f"'{name}' is reported by {roles}, not by {self.role}"
+        elsewhere = known_names(self.kind, None).get(name)
+        if elsewhere is not None:
+            return f"'{name}' is reported by {', '.join(elsewhere.roles)}, not by {self.role}"
         near = difflib.get_close_matches(name, self.known, n=1)
         meant = f"; did you mean '{near[0]}'?" if near else ""
         facts = [f.name for f in self.kind.facts if f.name in self.known]

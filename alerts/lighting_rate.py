@@ -86,7 +86,7 @@ class LightingRateJudge:
         self.left_out = {name: scope.groups.left_out for name, scope in self.scopes.items()}
         self._next_ms = 0
 
-    def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:  # noqa: ARG002
+    def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:  # noqa: ARG002 - judged on ticks only
         """Do nothing: the fleet keeps the readings, the tick works the rates out."""
         return []
 

@@ -54,7 +54,7 @@ class RouteDeviationJudge:
         self.permits = [permits[int(row)] for row in self.rows]
         self.watch = RouteWatch(self.permits, sky.local_minute, params)
 
-    def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:  # noqa: ARG002
+    def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:  # noqa: ARG002 - every judge is asked alike; device time decides here
         """Judge fixes: at most one a truck, each newer than its truck's last."""
         truck = self.index[batch.device]
         watched = np.flatnonzero(truck >= 0)

@@ -69,7 +69,7 @@ class SeepageJudge:
             for at in range(len(self.rows))
         ]
 
-    def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:  # noqa: ARG002
+    def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:  # noqa: ARG002 - every judge is asked alike; device time decides here
         """Take in readings; nights that have passed and whose rain is known are judged."""
         at = self.index[batch.device]
         mine = np.flatnonzero(at >= 0)

@@ -99,7 +99,7 @@ class Decoder:
         for kind in self._kinds:
             shape = reading_type(kind)
             self._one.append(msgspec.json.Decoder(shape).decode)
-            self._many.append(msgspec.json.Decoder(list[shape]).decode)  # type: ignore[valid-type]
+            self._many.append(msgspec.json.Decoder(list[shape]).decode)  # type: ignore[valid-type]  # made at run time
 
     def decode(self, deliveries: Sequence[Delivery], now_ms: int) -> Decoded:
         """Read ``deliveries`` that arrived at ``now_ms`` (epoch milliseconds)."""

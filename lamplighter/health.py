@@ -132,6 +132,12 @@ def figures(house: House) -> list[Figure]:
             counter=True,
         ),
         Figure(
+            "quarantine_purged",
+            "Messages that the quarantine let go because it was full.",
+            {(): float(house.operations.quarantine_purged())},
+            counter=True,
+        ),
+        Figure(
             "outbox",
             "Notices by state.",
             {(state,): float(count) for state, count in house.operations.outbox_counts().items()},

@@ -67,11 +67,6 @@ class AlertRow:
         return self.message.get("en", "")
 
     @property
-    def message_zh(self) -> str:
-        """Return the message in Chinese."""
-        return self.message.get("zh", "")
-
-    @property
     def begun_ms(self) -> int:
         """Return the time by which alerts are ordered and paged."""
         return self.active_ms if self.active_ms is not None else self.cleared_ms or self.onset_ms
