@@ -10,6 +10,9 @@ command -v mosquitto >/dev/null || packages="$packages mosquitto"
 command -v influxd >/dev/null || packages="$packages influxdb"
 command -v nginx >/dev/null || packages="$packages nginx-light"
 command -v chromium >/dev/null || packages="$packages chromium"
+command -v mosquitto_sub >/dev/null || packages="$packages mosquitto-clients"
+command -v strace >/dev/null || packages="$packages strace"
+command -v faketime >/dev/null || packages="$packages faketime"
 # The driver that steers Chromium (node inside the Playwright wheel) needs this library, which a bare system lacks.
 ldconfig -p 2>/dev/null | grep -q 'libatomic\.so\.1' || packages="$packages libatomic1"
 if [ ! -d /usr/share/fonts/opentype/noto ] || ! ls /usr/share/fonts/opentype/noto | grep -q CJK; then
@@ -17,7 +20,7 @@ if [ ! -d /usr/share/fonts/opentype/noto ] || ! ls /usr/share/fonts/opentype/not
 fi
 
 if [ -z "$packages" ]; then
-    echo "servers: mosquitto, influxd, nginx, chromium and the CJK fonts are here already"
+    echo "servers: mosquitto and its tools, influxd, nginx, chromium, strace, faketime and the CJK fonts are here already"
     exit 0
 fi
 
@@ -67,7 +70,7 @@ if [ -d /run/systemd/system ]; then
     done
 fi
 
-for program in mosquitto influxd nginx chromium; do
+for program in mosquitto mosquitto_sub influxd nginx chromium strace faketime; do
     command -v "$program" >/dev/null || { echo "servers: $program is still missing" >&2; exit 1; }
 done
 echo "servers: ready"

@@ -85,6 +85,17 @@ def glossary() -> list[tuple[str, str, str]]:
     return [row for row in rows if row[0] not in ("term", "---")]
 
 
+def test_every_test_that_the_page_of_faults_names_exists() -> None:
+    for name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)", text_of("docs/reliability.md")):
+        path, function = name
+        assert re.search(rf"^\s*(?:async )?def {function}\b", text_of(path), re.MULTILINE), f"{path}::{function}"
+
+
+def test_the_page_of_faults_has_a_row_for_each_of_the_46() -> None:
+    numbers = re.findall(r"^\| (\d+) \|", text_of("docs/reliability.md"), re.MULTILINE)
+    assert [int(number) for number in numbers] == list(range(1, 47))
+
+
 def test_the_glossary_defines_each_word_once_with_its_chinese_term() -> None:
     rows = glossary()
     assert len(rows) > 60
