@@ -88,7 +88,7 @@ def make_batch(
     """
     table = np.asarray(values, dtype=np.float64)
     times = np.asarray(time_ms, dtype=np.int64)
-    low, high = limits(kind)
+    low, high = kind.limits
     with np.errstate(invalid="ignore"):
         suspect = (table < low) | (table > high)
     return Batch(
@@ -101,13 +101,6 @@ def make_batch(
         times,
         np.zeros(len(times), np.uint8),
     )
-
-
-def limits(kind: Kind) -> tuple[Floats, Floats]:
-    """Return lowest and highest physical values as (fields, 1) columns."""
-    low = np.array([[f.low] for f in kind.fields])
-    high = np.array([[f.high] for f in kind.fields])
-    return low, high
 
 
 def pack(batch: Batch) -> bytes:

@@ -9,7 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from devices.yamlfile import ConfigError, Node, read_yaml
 
@@ -58,7 +62,7 @@ class Field:
     codes: dict[int, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Kind:
     """A kind of facility with its roles, fields and facts.
 
@@ -85,6 +89,11 @@ class Kind:
             if candidate.name == name:
                 return number
         raise KeyError(f"{self.name} has no field '{name}'; it has {', '.join(f.name for f in self.fields)}")
+
+    @cached_property
+    def limits(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return the lowest and highest physical values of the fields, as (fields, 1) columns."""
+        return np.array([[f.low] for f in self.fields]), np.array([[f.high] for f in self.fields])
 
     def field_names(self) -> tuple[str, ...]:
         """Return the names of the fields in column order."""

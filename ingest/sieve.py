@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -130,6 +131,7 @@ def _keys(batch: Batch) -> Keys:
     return keys
 
 
+@cache
 def _factors(count: int) -> Keys:
     factors, value = [], _SEED
     for _ in range(count):
