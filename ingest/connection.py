@@ -19,6 +19,7 @@ from mqtt5 import (
 )
 
 from ingest import frames, hello
+from ingest.broker_says import ROOT, BrokerSays
 from ingest.inbox import QUIET_S, Delivery, Inbox
 from ingest.options import BrokerOptions, BrokerTroubleError
 from ingest.reading import NAP_BYTES, Buffer, Pace
@@ -39,6 +40,7 @@ class Connection(asyncio.BufferedProtocol):
             been known to lose subscriptions at a restart (Mosquitto before 2.0.12).
         number: of this connection; stands in every Delivery.
         counters: shared with the session.
+        says: what the broker says of itself; shared with the session.
 
     Attributes:
         welcomed: the broker's CONNACK, once it said yes. Deliveries of a resumed session follow at once.
@@ -47,13 +49,20 @@ class Connection(asyncio.BufferedProtocol):
     """
 
     def __init__(
-        self, options: BrokerOptions, filters: Sequence[str], number: int, inbox: Inbox, counters: Counter[str]
+        self,
+        options: BrokerOptions,
+        filters: Sequence[str],
+        number: int,
+        inbox: Inbox,
+        counters: Counter[str],
+        says: BrokerSays | None = None,
     ) -> None:
         self.options = options
         self.filters = filters
         self.number = number
         self.inbox = inbox
         self.counters = counters
+        self.says = says if says is not None else BrokerSays()
         self._loop = asyncio.get_running_loop()
         self.welcomed: asyncio.Future[ConnAckPacket] = self._loop.create_future()
         self.subscribed: asyncio.Future[None] = self._loop.create_future()
@@ -159,8 +168,12 @@ class Connection(asyncio.BufferedProtocol):
                 continue
             at += length
             if type(packet) is PublishPacket:
-                append(_new(Delivery, (packet.topic, packet.payload, packet.packet_id, number)))
-                room -= 1
+                packet_id = packet.packet_id
+                if packet_id is None and packet.topic.startswith(ROOT):
+                    self.says.heard(packet.topic, packet.payload)
+                else:
+                    append(_new(Delivery, (packet.topic, packet.payload, packet_id, number)))
+                    room -= 1
             else:
                 self._control(packet)
             if self.lost.done():
@@ -194,11 +207,16 @@ class Connection(asyncio.BufferedProtocol):
         self._send(hello.subscribe(self.filters))
 
     def _answered(self, packet: SubAckPacket) -> None:
+        if packet.packet_id == hello.COUNTS:
+            self.says.answered()
+            return
         words = hello.not_granted(self.filters, packet)
         if words:
             self._over(BrokerTroubleError(words))
         elif not self.subscribed.done():
             self.subscribed.set_result(None)
+            if self.options.counts and self.says.ask():
+                self._send(hello.ask_counts())
 
     def _check_unfinished(self, rest: memoryview) -> None:
         """Tell a packet that is still on its way from one that is broken or larger than we allowed."""
@@ -257,6 +275,7 @@ class Connection(asyncio.BufferedProtocol):
     def _over(self, trouble: BrokerTroubleError) -> None:
         if not self.lost.done():
             self.lost.set_result(trouble)
+            self.says.ended()
         for answer in (self.welcomed, self.subscribed):
             if not answer.done():
                 answer.cancel()

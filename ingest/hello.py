@@ -18,7 +18,10 @@ from mqtt5 import (
     TopicFilter,
 )
 
+from ingest import broker_says
 from ingest.options import BrokerOptions, BrokerTroubleError
+
+READINGS, COUNTS = 1, 2  # packet ids of our two SUBSCRIBEs
 
 
 def connect(options: BrokerOptions) -> bytes:
@@ -38,7 +41,7 @@ def connect(options: BrokerOptions) -> bytes:
 def subscribe(filters: Sequence[str]) -> bytes:
     """Return the SUBSCRIBE at QoS 1; retained messages come with a new subscription only, not at every reconnect."""
     return SubscribePacket(
-        1,
+        READINGS,
         [
             TopicFilter(
                 pattern, max_qos=QoS.AT_LEAST_ONCE, retain_handling=RetainHandling.SEND_IF_SUBSCRIPTION_NOT_EXISTS
@@ -46,6 +49,12 @@ def subscribe(filters: Sequence[str]) -> bytes:
             for pattern in filters
         ],
     ).write()
+
+
+def ask_counts() -> bytes:
+    """Return the SUBSCRIBE to the broker's own counts; the newest value comes at once, also on a resumed session."""
+    wanted = [TopicFilter(pattern, max_qos=QoS.AT_MOST_ONCE) for pattern in broker_says.FILTERS]
+    return SubscribePacket(COUNTS, wanted).write()
 
 
 def not_granted(filters: Sequence[str], answer: SubAckPacket) -> str:

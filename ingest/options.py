@@ -53,6 +53,7 @@ class BrokerOptions:
         connect_timeout_s: for name, TCP, TLS, CONNACK and SUBACK together.
         retry_first_s, retry_most_s: waits between attempts, doubling.
         taken_over_s: wait after another client came with our client id, so that two do not throw each other out.
+        counts: ask the broker what it drops ($SYS).
     """
 
     host: str
@@ -69,6 +70,7 @@ class BrokerOptions:
     retry_first_s: float = 0.2
     retry_most_s: float = 30
     taken_over_s: float = 300
+    counts: bool = False
 
 
 class BrokerTroubleError(Exception):

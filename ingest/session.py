@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import structlog
+from mqtt5 import ConnAckPacket
 
+from ingest.broker_says import BrokerSays
 from ingest.connection import Connection
 from ingest.hello import taken_over
 from ingest.inbox import Delivery, Inbox
@@ -44,6 +46,8 @@ class Session:
             (the inbox was full), ``forgotten`` (unread messages of a lost connection, which come again),
             ``stale_acks`` (not sent, since their connection is gone), ``misshapen`` (PUBLISH packets that the codec
             could not read), ``session_lost`` (the broker had no queue of ours any more).
+        says: what the broker says of itself, where the options ask for it.
+        welcome: the broker's answer to our latest connection that was let in, None before the first.
     """
 
     def __init__(self, options: BrokerOptions, filters: Sequence[str]) -> None:
@@ -51,6 +55,8 @@ class Session:
         self.filters = tuple(filters)
         self.inbox = Inbox(options.receive_maximum)
         self.counters: Counter[str] = Counter()
+        self.says = BrokerSays()
+        self.welcome: ConnAckPacket | None = None
         self.connected = False
         self.last_error = ""
         self.retry_in_s = 0.0
@@ -116,7 +122,7 @@ class Session:
             async with asyncio.timeout(options.connect_timeout_s):
                 context = options.tls.context() if options.tls else None
                 _, connection = await asyncio.get_running_loop().create_connection(
-                    lambda: Connection(options, self.filters, self._number, self.inbox, self.counters),
+                    lambda: Connection(options, self.filters, self._number, self.inbox, self.counters, self.says),
                     options.host,
                     options.port,
                     ssl=context,
@@ -128,7 +134,7 @@ class Session:
             raise BrokerTroubleError(f"no answer within {options.connect_timeout_s:g} s") from None
         await self._subscribed(connection)
         if not connection.over:
-            welcome = connection.welcomed.result()
+            self.welcome = welcome = connection.welcomed.result()
             self.connected = True
             self.ready.set()
             self.counters["connects"] += 1

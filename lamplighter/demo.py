@@ -78,7 +78,7 @@ async def _demo(folder: Path, seed: int, port: int, run_for_s: float | None, bro
     if broker_name == "mosquitto" and embedded.name != "mosquitto":
         raise ConfigError(["--broker: there is no mosquitto on PATH"])
     async with embedded as broker, _simulator(folder, seed, broker.port, clock) as simulator:
-        settings = _settings(folder, broker.port, port)
+        settings = _settings(folder, broker, port)
         _fill_registry(settings, seed)
         house = House(settings, clock)
         try:
@@ -133,13 +133,13 @@ def _empty(folder: Path) -> None:
     (folder / MARKER).touch()
 
 
-def _settings(folder: Path, broker_port: int, port: int) -> Settings:
+def _settings(folder: Path, broker: EmbeddedBroker, port: int) -> Settings:
     city = demo_city(1)
     return Settings(
         city=City(id=city.name, name_en=city.title["en"], name_zh=city.title["zh"], timezone=TIMEZONE),
         data=folder / "data",
         rules=shipped("rules.yaml"),
-        broker=Broker(host="127.0.0.1", port=broker_port),
+        broker=Broker(host="127.0.0.1", port=broker.port, counts=broker.name == "mosquitto"),
         intake=Intake(tick_ms=100),
         api=Api(host="127.0.0.1", port=port),
         notify=(Receiver(name="crew", url="log", language="zh", min_severity="info"),),

@@ -59,7 +59,10 @@ class Tls(_Part):
 
 
 class Broker(_Part):
-    """The MQTT 5 broker. ``client_id`` must stay the same for ever: the broker keeps our queue under it."""
+    """The MQTT 5 broker. ``client_id`` must stay the same for ever: the broker keeps our queue under it.
+
+    ``counts`` asks it how many messages it has dropped ($SYS); false for a broker that ends the connection then.
+    """
 
     host: str = "127.0.0.1"
     port: int = Field(default=1883, ge=1, le=65535)
@@ -69,6 +72,7 @@ class Broker(_Part):
     tls: Tls | None = None
     receive_maximum: int = Field(default=8192, ge=1, le=65535)
     keep_alive_s: int = Field(default=30, ge=5, le=3600)
+    counts: bool = True
 
 
 class Store(_Part):

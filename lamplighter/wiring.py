@@ -202,4 +202,5 @@ def broker_options(settings: Settings) -> BrokerOptions:
         tls=tls,
         keep_alive_s=broker.keep_alive_s,
         receive_maximum=broker.receive_maximum,
+        counts=broker.counts,
     )
