@@ -112,6 +112,12 @@ def figures(house: House) -> list[Figure]:
         Figure("journal_bytes", "Bytes of journal on disk.", {(): house.journal.bytes_used}),
         Figure("journal_trouble", "1 while the journal refuses records.", {(): float(bool(pulse.journal_trouble))}),
         Figure("cpu_seconds", "CPU seconds of this process.", {(): usage.ru_utime + usage.ru_stime}, counter=True),
+        Figure(
+            "shipping_cpu_seconds",
+            "CPU seconds of these that shipping to the database took.",
+            {(): house.shipper.cpu_s},
+            counter=True,
+        ),
         Figure("resident_max_bytes", "Largest resident size of this process.", {(): usage.ru_maxrss * 1024}),
         Figure(
             "transitions",

@@ -7,6 +7,7 @@ writes twice after a crash overwrites itself in the store, and is counted once, 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -63,6 +64,7 @@ class Shipper:
         away: why the store takes nothing just now, empty while it does.
         needs_person: True where waiting alone will not help.
         stored, quarantined: readings shipped since the start.
+        cpu_s: processor seconds that :meth:`run` has spent on shipping, failed attempts among them.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Shipper:
         self.needs_person = False
         self.stored = 0
         self.quarantined = 0
+        self.cpu_s = 0.0
         if self.position > journal.end:
             raise ValueError(
                 f"the operations database has shipped up to {self.position}, but the journal in {journal.folder} ends "
@@ -128,7 +131,7 @@ class Shipper:
         wait_s = WAIT_FIRST_S
         while True:
             try:
-                shipped = await _to_the_end(asyncio.create_task(asyncio.to_thread(self.ship_once)))
+                shipped = await _to_the_end(asyncio.create_task(asyncio.to_thread(self._ship_counted)))
             except StoreAway as trouble:
                 self.away, self.needs_person = str(trouble), trouble.needs_person
                 await asyncio.sleep(max(wait_s, min(trouble.retry_after_s, ASKED_MAX_S)))
@@ -138,6 +141,13 @@ class Shipper:
             wait_s = WAIT_FIRST_S
             if not shipped or not self.full:
                 await asyncio.sleep(IDLE_S)
+
+    def _ship_counted(self) -> int:
+        began = time.thread_time()
+        try:
+            return self.ship_once()
+        finally:
+            self.cpu_s += time.thread_time() - began
 
     def drain(self) -> int:
         """Ship everything that the journal holds and return the number of records. Blocking.
