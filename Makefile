@@ -1,5 +1,5 @@
 # Lamplighter 点灯人. `make demo` starts it, `make test` tests it; both do all their own set-up.
-.PHONY: demo run test check servers bench screenshot wheel lock console ready ready-dev clean help
+.PHONY: demo run test check servers bench screenshot wheel lock console ready ready-dev clean outage help
 .DEFAULT_GOAL := help
 
 demo: ready console          ## a simulated city with everything running (FOR=60s stops by itself)
@@ -22,6 +22,9 @@ servers:                     ## Mosquitto, InfluxDB, nginx and Chromium for the 
 
 bench: ready-dev             ## CPU a reading on the whole way, beside a plain script, in one run
 	@.venv/bin/python -m bench.whole_way $(ARGS)
+
+outage: ready-dev            ## InfluxDB away for an hour, scaled 1:60, at 5,000 readings a second
+	@.venv/bin/python -m bench.outage $(ARGS)
 
 screenshot: ready-dev console ## docs/images/console.png from a running demo
 	@.venv/bin/python -m scripts.picture
