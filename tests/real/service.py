@@ -22,19 +22,22 @@ LAMPLIGHTER = [sys.executable, "-m", "lamplighter"]
 
 
 class Service:
-    """One house in ``folder``: a registry, settings for the given broker and database, and the process.
+    """One house in ``folder``: a registry, settings for the given broker and database (None: SQLite), and the process.
 
     Attributes:
         port: of API and console.
         config: the settings file.
+        look_s: seconds between two looks at what it says.
     """
+
+    look_s = 0.2
 
     def __init__(
         self,
         folder: Path,
         city: str,
         broker: Mosquitto,
-        influx: InfluxDatabase,
+        influx: InfluxDatabase | None,
         assets: Sequence[Asset] = (),
         permits: Sequence[Permit] = (),
         more: Mapping[str, Any] | None = None,
@@ -51,7 +54,7 @@ class Service:
             "city": {"id": city},
             "data": "data",
             "broker": {"port": broker.port},
-            "store": {"kind": "influxdb", "url": influx.url, "token": influx.token, "bucket": influx.bucket},
+            "store": _store(influx),
             "api": {"port": self.port},
             **(more or {}),
         }
@@ -102,7 +105,7 @@ class Service:
                     return
             except OSError:
                 pass
-            time.sleep(0.1)
+            time.sleep(self.look_s)
         raise AssertionError(self.log[-3000:])
 
     def line(self, kind: str) -> Mapping[str, Any]:
@@ -116,7 +119,7 @@ class Service:
         until = time.monotonic() + within_s
         line: Mapping[str, Any] = {}
         while time.monotonic() < until:
-            time.sleep(0.25)
+            time.sleep(self.look_s)
             try:
                 line = self.line(kind)
             except OSError:
@@ -124,3 +127,9 @@ class Service:
             if line and line["received"] - line["duplicate"] >= readings and line["pending"] == 0:
                 return line
         raise AssertionError(f"not settled: {line}; {self.log[-2000:]}")
+
+
+def _store(influx: InfluxDatabase | None) -> dict[str, str]:
+    if influx is None:
+        return {"kind": "sqlite"}
+    return {"kind": "influxdb", "url": influx.url, "token": influx.token, "bucket": influx.bucket}
