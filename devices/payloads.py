@@ -27,7 +27,7 @@ OLDEST_MS = 946_684_800_000  # 2000-01-01: before this a device's clock was neve
 EXACT_MAX = 2**53  # whole numbers beyond it do not fit a column of float64
 NEWEST_MS = 4_102_444_800_000  # 2100-01-01: beyond this the unit is not milliseconds
 
-REASONS = ("topic", "kind", "unknown_device", "too_large", "unreadable", "wrong_form", "clock")
+REASONS = ("topic", "kind", "unknown_device", "too_large", "unreadable", "wrong_form", "clock", "identity")
 
 
 class Delivery(Protocol):
@@ -86,7 +86,8 @@ class Decoder:
     """Turns deliveries into batches, for one catalog and one registry.
 
     Args:
-        registry: who is known; a device outside it is rejected as ``unknown_device``.
+        registry: who is known; a device outside it is rejected as ``unknown_device``, a payload that names another
+            device than its topic as ``identity``.
         city: deliveries of another city are rejected as ``topic``.
     """
 
@@ -97,12 +98,12 @@ class Decoder:
         self._kinds: list[Kind] = list(registry.catalog)
         self._one: list[Callable[[bytes], Any]] = []
         self._many: list[Callable[[bytes], Any]] = []
-        self._packed: list[Callable[..., bytes]] = []  # a reading's time and fields as float64
+        self._packed: list[Callable[..., bytes]] = []  # a reading's time, fields and name as float64
         for kind in self._kinds:
             shape = reading_type(kind)
-            self._one.append(msgspec.json.Decoder(shape).decode)
-            self._many.append(msgspec.json.Decoder(list[shape]).decode)  # type: ignore[valid-type]  # made at run time
-            self._packed.append(struct.Struct(f"{1 + len(kind.fields)}d").pack)
+            self._one.append(msgspec.json.Decoder(shape, dec_hook=self._named).decode)
+            self._many.append(msgspec.json.Decoder(list[shape], dec_hook=self._named).decode)  # type: ignore[valid-type]  # made at run time
+            self._packed.append(struct.Struct(f"{1 + len(kind.fields) + 1}d").pack)
 
     def decode(self, deliveries: Sequence[Delivery], now_ms: int) -> Decoded:
         """Read ``deliveries`` that arrived at ``now_ms`` (epoch milliseconds)."""
@@ -138,8 +139,37 @@ class Decoder:
                     devices[kind].extend([row] * len(readings))
             except (msgspec.MsgspecError, ValueError, RecursionError) as trouble:
                 out.rejects.append(self._refuse(delivery, trouble, now_ms))
-        self._finish(out, rows, devices, now_ms)
+        if not self._finish(out, rows, devices, now_ms):
+            return self._apart(deliveries, now_ms)
         return out
+
+    def _named(self, _: type, name: object) -> _Named:
+        """Return the registry row of the device that a payload names; called only where one does."""
+        return _Named(self.registry.row.get(name.strip().lower(), -1) if isinstance(name, str) else -1)
+
+    def _apart(self, deliveries: Sequence[Delivery], now_ms: int) -> Decoded:
+        """Decode again without the messages that name another device than their topic: they are rejected."""
+        strangers = [self._misnamed(delivery) for delivery in deliveries]
+        out = self.decode([d for d, stranger in zip(deliveries, strangers, strict=True) if not stranger], now_ms)
+        for delivery, stranger in zip(deliveries, strangers, strict=True):
+            if stranger and (address := topics.parse(delivery.topic)) is not None:
+                detail = f"sent on the topic of '{address.device_id}', but names another device as device_id"
+                who = (address.device_id, address.kind)
+                out.rejects.append(Reject(delivery.topic, delivery.payload, "identity", detail, *who, now_ms))
+                out.received[address.kind] = out.received.get(address.kind, 0) + 1
+        return out
+
+    def _misnamed(self, delivery: Delivery) -> bool:
+        target = self._targets.get(delivery.topic)
+        if target is None:
+            return False
+        one = delivery.payload[:1] == b"{"
+        try:
+            found = (self._one if one else self._many)[target.kind](delivery.payload)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            return False
+        named = (reading.device_id for reading in ([found] if one else found))
+        return any(isinstance(name, _Named) and name != target.row for name in named)
 
     def _several(self, payload: bytes, decode: Callable[[bytes], Any]) -> list[Any]:
         if len(payload) > PAYLOAD_BYTES_MAX:
@@ -182,22 +212,27 @@ class Decoder:
         device_id, kind = (address.device_id, address.kind) if address else ("", "")
         return Reject(delivery.topic, delivery.payload, reason, str(trouble)[:300], device_id, kind, now_ms)
 
-    def _finish(self, out: Decoded, rows: list[list[bytes]], devices: list[list[int]], now_ms: int) -> None:
+    def _finish(self, out: Decoded, rows: list[list[bytes]], devices: list[list[int]], now_ms: int) -> bool:
+        """Make the batches; return False where a payload names another device than its topic."""
         counts: dict[str, int] = defaultdict(int)
         for reject in out.rejects:
             counts[reject.kind or "unknown"] += 1
         for kind, table, device in zip(self._kinds, rows, devices, strict=True):
             if not table:
                 continue
-            block = np.frombuffer(b"".join(table), np.float64).reshape(len(device), 1 + len(kind.fields))
+            block = np.frombuffer(b"".join(table), np.float64).reshape(len(device), 1 + len(kind.fields) + 1)
+            told = ~np.isnan(block[:, -1])
+            if told.any() and (block[told, -1] != np.array(device)[told]).any():
+                return False
             counts[kind.name] += len(device)
             out.batches.append(_batch(kind, block, device, now_ms))
         out.received = dict(counts)
+        return True
 
 
 def _batch(kind: Kind, block: np.ndarray[Any, np.dtype[np.float64]], device: list[int], now_ms: int) -> Batch:
     sent = block[:, 0].astype(np.int64)  # epoch milliseconds stay exact in float64 until the year 287396
-    batch = make_batch(kind, now_ms, sent, device, np.ascontiguousarray(block[:, 1:].T))
+    batch = make_batch(kind, now_ms, sent, device, np.ascontiguousarray(block[:, 1:-1].T))
     ahead = sent > now_ms + FUTURE_MS
     if ahead.any():
         # One millisecond apart, so that several of one device stay several points in the store.
@@ -215,16 +250,21 @@ class _TooLargeError(ValueError):
     pass
 
 
+class _Named(float):
+    """What a payload calls its device: the registry row of that name, -1 where nobody is called so."""
+
+
 def reading_type(kind: Kind) -> type[msgspec.Struct]:
     """Return the JSON form of one reading: ``ts`` in epoch milliseconds and the kind's fields, each optional.
 
-    Unknown keys are passed over: devices send more than a city asked for.
+    Unknown keys are passed over: devices send more than a city asked for. ``device_id`` is no field: where a payload
+    has it, it must name the device of the topic.
     """
     columns: list[tuple[str, Any, Any]] = [(f.name, _json_type(f), math.nan) for f in kind.fields]
 
     epoch_ms = Annotated[int, msgspec.Meta(ge=OLDEST_MS, le=NEWEST_MS)]
     name = f"{kind.name.title()}Reading"
-    return msgspec.defstruct(name, [("ts", epoch_ms), *columns], gc=False)
+    return msgspec.defstruct(name, [("ts", epoch_ms), *columns, ("device_id", _Named | None, math.nan)], gc=False)
 
 
 def _json_type(declared: Field) -> Any:  # noqa: ANN401 - a type made at run time

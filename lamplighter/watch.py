@@ -174,6 +174,8 @@ class Watch:
         started = asyncio.get_running_loop().time()
         now_ms = self.clock.now_ms()
         decoded = self.decoder.decode(deliveries, now_ms)
+        if impostors := [reject.topic for reject in decoded.rejects if reject.reason == "identity"]:
+            log.warning("identity mismatch: kept in quarantine", messages=len(impostors), topic=impostors[0])
         batches, duplicates = self._sift(decoded.batches)
         record = Record(now_ms, batches, decoded.rejects, decoded.received, duplicates)
         await self._keep(record, durable=bool(deliveries))

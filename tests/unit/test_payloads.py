@@ -137,9 +137,25 @@ def test_what_cannot_be_read_is_kept_whole_with_its_reason(message: Message, rea
 
 
 def test_null_means_absent_and_unknown_keys_are_passed_over() -> None:
-    (batch,) = decode(lamp(f'{{"ts":{NOW},"power_w":null,"colour":"red","device_id":"lamp-0002"}}')).batches
+    (batch,) = decode(lamp(f'{{"ts":{NOW},"power_w":null,"colour":"red","id":"lamp-0002"}}')).batches
     assert math.isnan(batch.column("power_w")[0])
     assert batch.device.tolist() == [0], "identity comes from the topic"
+
+
+def test_a_payload_that_names_another_device_than_its_topic_is_kept_apart_and_its_neighbours_are_not() -> None:
+    def says(device_id: object) -> Message:
+        return lamp(json.dumps({"ts": NOW, "power_w": 1, "device_id": device_id}))
+
+    assert len(decode(says("lamp-0001"), says(" LAMP-0001 "), says(None)).batches[0]) == 3
+    for other in ("lamp-0002", "truck-0001", "nobody", "", 7, 0, True, ["lamp-0001"], {"id": "lamp-0001"}):
+        several = lamp(json.dumps([{"ts": NOW}, {"ts": NOW, "device_id": other}]))
+        message = says(other) if other != "nobody" else several
+        decoded = decode(lamp(f'{{"ts":{NOW}}}'), message, lamp("{"), lamp(f'{{"ts":{NOW}}}', "truck-0001", "truck"))
+        assert sorted(reject.reason for reject in decoded.rejects) == ["identity", "unreadable"], other
+        (reject,) = [reject for reject in decoded.rejects if reject.reason == "identity"]
+        assert (reject.topic, reject.payload, reject.kind) == (message.topic, message.payload, "streetlight")
+        assert decoded.received == {"streetlight": 3, "truck": 1}
+        assert [len(batch) for batch in decoded.batches] == [1, 1]
 
 
 def test_a_value_outside_its_range_is_kept_and_flagged() -> None:
