@@ -26,6 +26,7 @@ RESERVED = (
     "time_ms",
     "ts",
     "device",
+    "device_id",
     "role",
     "district",
     "road",

@@ -169,7 +169,7 @@ class Decoder:
         except (msgspec.MsgspecError, ValueError, RecursionError):
             return False
         named = (reading.device_id for reading in ([found] if one else found))
-        return any(isinstance(name, _Named) and name != target.row for name in named)
+        return any(isinstance(name, _Named) and float(name) != target.row for name in named)
 
     def _several(self, payload: bytes, decode: Callable[[bytes], Any]) -> list[Any]:
         if len(payload) > PAYLOAD_BYTES_MAX:
