@@ -137,16 +137,24 @@ def figures(house: House) -> list[Figure]:
             labels=("receiver", "outcome"),
             counter=True,
         ),
-        Figure(
-            "quarantine_purged",
-            "Messages that the quarantine let go because it was full.",
-            {(): float(house.operations.quarantine_purged())},
-            counter=True,
-        ),
+        *_quarantine(house),
         Figure(
             "outbox",
             "Notices by state.",
             {(state,): float(count) for state, count in house.operations.outbox_counts().items()},
             labels=("state",),
         ),
+    ]
+
+
+def _quarantine(house: House) -> list[Figure]:
+    def by_reason(name: str, sentence: str, numbers: dict[str, int], *, counter: bool = True) -> Figure:
+        samples = {(reason,): float(number) for reason, number in numbers.items()}
+        return Figure(name, sentence, samples, labels=("reason",), counter=counter)
+
+    operations = house.operations
+    return [
+        by_reason("quarantine_held", "Messages in quarantine now.", operations.quarantine_counts(), counter=False),
+        by_reason("quarantine_let_go", "Messages let go because there were too many.", operations.quarantine_gone()),
+        by_reason("quarantine_purged", "Messages that people have purged.", operations.quarantine_purged()),
     ]

@@ -2,6 +2,10 @@
 
 ``pending`` is counted on its own, from what the journal kept and what the shipper has passed, so that a reading lost
 anywhere in between shows as imbalance.
+
+A message that could not be read counts as one reading, received and quarantined. When it is read after all, it moves:
+its readings are received and stored (or duplicates), and the one that stood for it is taken off both sides at once, in
+the transaction in which it leaves quarantine. Between the two it counts on both sides, so the sum holds there as well.
 """
 
 from __future__ import annotations
@@ -23,9 +27,11 @@ class Line:
     Attributes:
         received: everything heard, messages that could not be read among them as one each.
         stored: taken by the time-series store.
-        quarantined: kept apart.
+        quarantined: kept apart and not read since; still there, purged by a person, or let go for want of room.
         duplicate: recognised as already kept.
         pending: in the journal, not yet shipped.
+        replayed: messages read after all; taken off ``received`` and ``quarantined`` already, so that with them these
+            two only grow.
     """
 
     received: int = 0
@@ -33,6 +39,7 @@ class Line:
     quarantined: int = 0
     duplicate: int = 0
     pending: int = 0
+    replayed: int = 0
 
     @property
     def difference(self) -> int:
@@ -77,12 +84,13 @@ def read_ledger(journal: Journal, operations: Operations) -> Ledger:
     totals = journal.totals
     lines = {}
     for name in dict.fromkeys([*totals, *shipped.stored, *shipped.quarantined]):
-        heard = totals.get(name, Counts())
+        heard, replayed = totals.get(name, Counts()), shipped.replayed.get(name, 0)
         lines[name] = Line(
-            received=heard.received,
+            received=heard.received - replayed,
             stored=shipped.stored.get(name, 0),
-            quarantined=shipped.quarantined.get(name, 0),
+            quarantined=shipped.quarantined.get(name, 0) - replayed,
             duplicate=heard.duplicates,
             pending=heard.kept - shipped.kept.get(name, 0),
+            replayed=replayed,
         )
     return Ledger(lines)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from devices.kinds import Catalog
 from devices.payloads import Reject
@@ -15,19 +15,22 @@ from storage.assetbook import ImportSummary
 from storage.database import AWAY, Database, in_words
 from storage.migrations import SchemaTooNewError, migrate
 from storage.outbox import OutboxRow, ReceiverLike
-from storage.quarantine import QuarantineRow
+from storage.quarantine import Choice, Limits, QuarantineRow, Still
 from storage.records import UNKNOWN
 
 __all__ = [
     "AWAY",
     "AlertRow",
+    "Choice",
     "ImportSummary",
+    "Limits",
     "Operations",
     "OutboxRow",
     "QuarantineRow",
     "ReceiverLike",
     "SchemaTooNewError",
     "Shipped",
+    "Still",
     "in_words",
 ]
 
@@ -41,6 +44,7 @@ class Shipped:
     Attributes:
         position: everything before it is in the time-series store or in quarantine.
         stored, quarantined: readings by kind name.
+        replayed: messages of ``quarantined`` that were read after all, by kind name.
         kept: readings that the journal had kept at ``position`` by its own count, by kind name.
     """
 
@@ -48,6 +52,7 @@ class Shipped:
     stored: dict[str, int]
     quarantined: dict[str, int]
     kept: dict[str, int]
+    replayed: dict[str, int] = field(default_factory=dict)
 
 
 class Operations:
@@ -57,7 +62,7 @@ class Operations:
 
     Args:
         url: SQLAlchemy URL; SQLite by default, PostgreSQL by URL.
-        quarantine_rows, quarantine_bytes: size of the quarantine; beyond it the oldest message is purged and counted.
+        limits: sizes of the quarantine; beyond them the oldest messages go and are counted.
 
     Raises:
         SchemaTooNewError: a newer Lamplighter has written this database.
@@ -67,11 +72,10 @@ class Operations:
         self,
         url: str,
         *,
-        quarantine_rows: int = quarantine.ROWS_MAX,
-        quarantine_bytes: int = quarantine.BYTES_MAX,
+        limits: Limits | None = None,
     ) -> None:
         self._database = Database(url)
-        self._quarantine_size = (quarantine_rows, quarantine_bytes)
+        self._limits = limits or Limits()
         try:
             migrate(self._database)
         except BaseException:
@@ -172,14 +176,25 @@ class Operations:
     def quarantine_add(self, rejects: Sequence[Reject]) -> None:
         """Keep messages apart that did not pass through the journal; they are not in the ledger."""
         with self._database.writing() as connection:
-            quarantine.add(self._database, connection, rejects, *self._quarantine_size)
+            quarantine.add(self._database, connection, rejects, self._limits)
 
     def quarantine_list(
-        self, limit: int = 100, reason: str | None = None, device: str | None = None
+        self,
+        limit: int = 100,
+        reason: str | None = None,
+        device: str | None = None,
+        *,
+        choice: Choice | None = None,
+        before: int | None = None,
     ) -> list[QuarantineRow]:
-        """Return messages in quarantine, newest first."""
+        """Return messages in quarantine with numbers below ``before``, newest first."""
         with self._database.reading() as connection:
-            return quarantine.find(connection, limit, reason, device)
+            return quarantine.find(connection, choice or Choice(reason=reason, device=device), limit, before)
+
+    def quarantine_number(self, choice: Choice) -> int:
+        """Return how many messages are chosen."""
+        with self._database.reading() as connection:
+            return quarantine.number_of(connection, choice)
 
     def quarantine_show(self, number: int) -> QuarantineRow | None:
         """Return one message, None where there is none of that number (any more)."""
@@ -189,20 +204,40 @@ class Operations:
     def quarantine_after(self, reason: str, number: int, limit: int = 500) -> list[QuarantineRow]:
         """Return messages kept for ``reason`` with numbers above ``number``, oldest first."""
         with self._database.reading() as connection:
-            return quarantine.after(connection, reason, number, limit)
+            return quarantine.after(connection, Choice(reason=reason), number, limit)
 
-    def quarantine_release(self, numbers: Sequence[int]) -> None:
-        """Let messages go that have been read after all. The ledger keeps them: what was read is received anew."""
+    def quarantine_ask(self, choice: Choice, now_ms: int) -> int:
+        """Ask that the chosen messages be read again: by the house that runs, or by the next that starts."""
         with self._database.writing() as connection:
-            quarantine.release(self._database, connection, numbers)
+            return quarantine.ask(connection, choice, now_ms)
+
+    def quarantine_asked(self, limit: int = 500) -> list[QuarantineRow]:
+        """Return messages that are to be read again, oldest first."""
+        with self._database.reading() as connection:
+            return quarantine.asked(connection, limit)
+
+    def quarantine_settle(self, read: Sequence[int], still: Sequence[Still] = ()) -> None:
+        """Let messages go whose readings are in the journal now, and note of others what is wrong still."""
+        with self._database.writing() as connection:
+            quarantine.settle(self._database, connection, read, still)
+
+    def quarantine_purge(self, choice: Choice) -> int:
+        """Delete the chosen messages for good; return how many."""
+        with self._database.writing() as connection:
+            return quarantine.remove(self._database, connection, choice)
 
     def quarantine_counts(self) -> dict[str, int]:
         """Return how many messages are kept, by reason."""
         with self._database.reading() as connection:
             return quarantine.counts(connection)
 
-    def quarantine_purged(self) -> int:
-        """Return how many messages had to go because the quarantine was full."""
+    def quarantine_gone(self) -> dict[str, int]:
+        """Return how many messages had to go because there were too many, by reason."""
+        with self._database.reading() as connection:
+            return quarantine.gone(connection)
+
+    def quarantine_purged(self) -> dict[str, int]:
+        """Return how many messages people have purged, by reason."""
         with self._database.reading() as connection:
             return quarantine.purged(connection)
 
@@ -213,7 +248,11 @@ class Operations:
         with self._database.reading() as connection:
             numbers = tally.read(connection)
         return Shipped(
-            numbers.get(_POSITION, 0), _part(numbers, _STORED), _part(numbers, _QUARANTINED), _part(numbers, _KEPT)
+            numbers.get(_POSITION, 0),
+            _part(numbers, _STORED),
+            _part(numbers, _QUARANTINED),
+            _part(numbers, _KEPT),
+            _part(numbers, quarantine.REPLAYED),
         )
 
     def ship(
@@ -236,7 +275,7 @@ class Operations:
             name = _QUARANTINED + (reject.kind or UNKNOWN)
             changes[name] = changes.get(name, 0) + 1
         with self._database.writing() as connection:
-            quarantine.add(self._database, connection, rejects, *self._quarantine_size)
+            quarantine.add(self._database, connection, rejects, self._limits)
             tally.add(self._database, connection, changes)
             numbers = {_KEPT + kind: number for kind, number in (kept or {}).items()}
             tally.put(self._database, connection, {_POSITION: position, **numbers})

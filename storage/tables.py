@@ -110,11 +110,18 @@ quarantine = Table(
     Column("kind", String(48), nullable=False),
     Column("device", Text, nullable=False),
     Column("payload", LargeBinary, nullable=False),
+    Column(
+        "source", String(80), nullable=False, server_default=""
+    ),  # whom it is counted to: device, or mark of a topic
+    Column("attempts", Integer, nullable=False, server_default="0"),  # read again in vain
+    Column("asked_ms", BigInteger),  # somebody asked that it be read again
     Index("quarantine_reason", "reason", "id"),
     Index("quarantine_device", "device", "id"),
+    Index("quarantine_source", "source", "id"),
+    Index("quarantine_asked", "asked_ms"),
 )
 
-tallies = Table(  # cumulative numbers: stored:<kind>, quarantined:<kind>, kept:<kind>, purged:<reason>, …
+tallies = Table(  # cumulative numbers: stored:<kind>, quarantined:<kind>, replayed:<kind>, kept:<kind>, …
     "tallies",
     metadata,
     Column("name", String(96), primary_key=True),

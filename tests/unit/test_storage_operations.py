@@ -24,7 +24,7 @@ from devices.yamlfile import ConfigError
 from storage import tables
 from storage.database import Database
 from storage.migrations import STEPS, SchemaTooNewError, migrate, version_of
-from storage.operations import Operations
+from storage.operations import Limits, Operations
 from tests.unit.storage_city import Crew, bad_message, lamps
 
 
@@ -214,7 +214,7 @@ def test_a_notice_waits_is_tried_again_and_is_settled_once(operations: Operation
 
 COMMITS = textwrap.dedent("""
     import sys
-    from storage.operations import Operations
+    from storage.operations import Limits, Operations
     from tests.unit.test_storage_operations import begun, Crew
     operations = Operations(sys.argv[1])
     for number in range(100_000):
@@ -275,13 +275,14 @@ def test_quarantine_holds_what_a_database_finds_hard(operations: Operations) -> 
 
 
 def test_a_full_quarantine_lets_the_oldest_go_and_counts_them(tmp_path: Path) -> None:
-    operations = Operations(f"sqlite:///{tmp_path / 'o.db'}", quarantine_rows=10, quarantine_bytes=100)
+    limits = Limits(rows=10, size=100, reason_rows=10, reason_size=100)
+    operations = Operations(f"sqlite:///{tmp_path / 'o.db'}", limits=limits)
     operations.quarantine_add([bad_message(n)._replace(detail=str(n)) for n in range(25)])
     assert [row.detail for row in operations.quarantine_list(99)] == [str(n) for n in range(24, 14, -1)]
-    assert operations.quarantine_purged() == 15
+    assert operations.quarantine_gone() == {"topic": 15}
     operations.quarantine_add([bad_message(99)._replace(payload=b"x" * 90)])
     assert len(operations.quarantine_list(99)) == 4
-    assert operations.quarantine_purged() == 22
+    assert operations.quarantine_gone() == {"topic": 22}
     operations.close()
 
 
