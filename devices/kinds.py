@@ -20,6 +20,7 @@ from devices.yamlfile import ConfigError, Node, read_yaml
 CATALOG = Path(__file__).parent / "catalog"
 NAME = re.compile(r"^[a-z][a-z0-9_]{0,47}$")
 FIELD_TYPES = ("float", "int", "bool", "code")
+SEQUENCE_MIN = 16  # numbers of a counter; with fewer a gap could not be told from a counter that begins again
 # Tags and columns of our own; the last four are what stores write beside a reading's fields (storage/timeseries.py).
 RESERVED = (
     "time",
@@ -50,6 +51,7 @@ class Field:
         en, zh: what people call it.
         roles: roles that report it; empty means all.
         codes: meaning of each number of a ``code``.
+        sequence: the device's own counter: one more a message, beginning again after ``high``.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Field:
     zh: str
     roles: tuple[str, ...] = ()
     codes: dict[int, str] = field(default_factory=dict)
+    sequence: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,11 @@ class Kind:
             if candidate.name == name:
                 return number
         raise KeyError(f"{self.name} has no field '{name}'; it has {', '.join(f.name for f in self.fields)}")
+
+    @cached_property
+    def sequence(self) -> int | None:
+        """Return the column number of the device's own counter, None where the kind has none."""
+        return next((number for number, one in enumerate(self.fields) if one.sequence), None)
 
     @cached_property
     def limits(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -161,6 +169,9 @@ def parse_kind(root: Node) -> Kind:
         if item.name in seen:
             problems.append(root.problem(f"the name '{item.name}' stands twice among fields and facts"))
         seen.add(item.name)
+    if sum(item.sequence for item in fields) > 1:
+        problems.append(root.problem("a kind has one sequence number at most"))
+    problems += [root.problem(f"the fact '{item.name}' cannot be a sequence number") for item in facts if item.sequence]
     if problems:
         raise ConfigError(problems)
     return Kind(
@@ -179,7 +190,7 @@ def _fields(table: Node, roles: tuple[str, ...], problems: list[str]) -> list[Fi
 
 
 def _field(name: str, node: Node, roles: tuple[str, ...]) -> Field:
-    node.only("unit", "type", "range", "en", "zh", "roles", "codes")
+    node.only("unit", "type", "range", "en", "zh", "roles", "codes", "sequence")
     if not NAME.match(name) or name in RESERVED:
         raise node.error(f"a field name is snake_case, up to 48 letters and not one of {', '.join(RESERVED)}")
     kind_node = node.get("type")
@@ -202,7 +213,12 @@ def _field(name: str, node: Node, roles: tuple[str, ...]) -> Field:
     of = tuple(child.text(one_of=roles) for child in roles_node.elements()) if roles_node else ()
     shown = str(unit.value or "") if unit else ""
     en, zh = node.need("en").text(), node.need("zh").text()
-    return Field(name, shown, kind, low, high, en, zh, of, codes)
+    sequence_node = node.get("sequence")
+    sequence = sequence_node is not None and sequence_node.value is True
+    if sequence_node is not None and (not sequence or kind != "int" or high - low + 1 < SEQUENCE_MIN):
+        words = f"expected true, on a field of type int with {SEQUENCE_MIN} numbers or more in its range"
+        raise sequence_node.error(words)
+    return Field(name, shown, kind, low, high, en, zh, of, codes, sequence)
 
 
 def _name(node: Node) -> str:
