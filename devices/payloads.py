@@ -27,7 +27,7 @@ OLDEST_MS = 946_684_800_000  # 2000-01-01: before this a device's clock was neve
 EXACT_MAX = 2**53  # whole numbers beyond it do not fit a column of float64
 NEWEST_MS = 4_102_444_800_000  # 2100-01-01: beyond this the unit is not milliseconds
 
-REASONS = ("topic", "kind", "unknown_device", "too_large", "unreadable", "wrong_form", "clock", "identity")
+REASONS = ("topic", "kind", "unknown_device", "too_large", "unreadable", "wrong_form", "clock", "identity", "too_often")
 
 
 class Delivery(Protocol):
@@ -70,11 +70,13 @@ class Decoded:
         batches: one a kind, rows in order of arrival.
         rejects: messages kept apart; each counts as one reading received.
         received: readings by kind name (``unknown`` where the topic names no kind): rows plus rejects.
+        several: registry row and further readings (all but the first) of every message that held several.
     """
 
     batches: list[Batch] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     received: dict[str, int] = field(default_factory=dict)
+    several: list[tuple[int, int]] = field(default_factory=list)
 
 
 class _Target(NamedTuple):
@@ -137,6 +139,7 @@ class Decoder:
                     except struct.error:
                         rows[kind].extend([packed[kind](*_without_nulls(reading)) for reading in readings])
                     devices[kind].extend([row] * len(readings))
+                    out.several.append((row, len(readings) - 1))
             except (msgspec.MsgspecError, ValueError, RecursionError) as trouble:
                 out.rejects.append(self._refuse(delivery, trouble, now_ms))
         if not self._finish(out, rows, devices, now_ms):
