@@ -204,9 +204,13 @@ class _Compiler:
         if isinstance(tree, ast.Constant):
             if isinstance(tree.value, bool) or not isinstance(tree.value, int | float):
                 raise self.refuse(tree, "expected a number; a yes or no is written as 'door_open' or 'not door_open'")
-            if not math.isfinite(tree.value):
+            try:
+                number = float(tree.value)
+            except OverflowError:  # a whole number of more than 308 digits
+                number = math.inf
+            if not math.isfinite(number):
                 raise self.refuse(tree, "is too large for a number")
-            return constant(float(tree.value))
+            return constant(number)
         if isinstance(tree, ast.Name):
             self.look_up(tree)
             return column(tree.id)

@@ -181,7 +181,7 @@ def _checked(problems: list[str], read: Any, otherwise: Any) -> Any:  # noqa: AN
 
 def _id(node: Node) -> str:
     text = node.text()
-    if not RULE_ID.match(text):
+    if not RULE_ID.fullmatch(text):
         raise node.error(f"a rule's id is 2 to 48 of a-z, 0-9 and _, beginning with a letter; found '{text}'")
     return text
 

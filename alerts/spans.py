@@ -36,7 +36,7 @@ class Span:
 
 def duration_ms(node: Node) -> int:
     """Return a length of time in milliseconds. Raises ConfigError unless it has a unit and is at most 366 days."""
-    found = _LENGTH.match(node.value.strip()) if isinstance(node.value, str) else None
+    found = _LENGTH.fullmatch(node.value.strip()) if isinstance(node.value, str) else None
     if found is None:
         if node.value == 0 and not isinstance(node.value, bool):
             return 0
@@ -50,12 +50,12 @@ def duration_ms(node: Node) -> int:
 
 def span(node: Node) -> Span:
     """Return a length of time that may be counted in report intervals. Raises ConfigError for any other form."""
-    found = _TIMES.match(node.value.strip()) if isinstance(node.value, str) else None
+    found = _TIMES.fullmatch(node.value.strip()) if isinstance(node.value, str) else None
     if found is not None:
         if not 1.0 <= float(found[1]) <= 1000.0:
             raise node.error(f"expected 1x to 1000x report intervals, found '{node.value}'")
         return Span(intervals=float(found[1]))
-    if not isinstance(node.value, str) or not _LENGTH.match(node.value.strip()):
+    if not isinstance(node.value, str) or not _LENGTH.fullmatch(node.value.strip()):
         raise node.error(f"{SPAN_FORM}; found '{node.plain()}'")
     length = duration_ms(node)
     if length == 0:
@@ -71,7 +71,7 @@ def minute_of_day(node: Node) -> int:
     value = node.value
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1440:
         return value
-    found = _CLOCK.match(value.strip()) if isinstance(value, str) else None
+    found = _CLOCK.fullmatch(value.strip()) if isinstance(value, str) else None
     if found is None:
         raise node.error(f"expected a time of day such as \"18:30\"; found '{node.plain()}'")
     return int(found[1]) * 60 + int(found[2])

@@ -19,6 +19,7 @@ from devices.yamlfile import ConfigError, Node, read_yaml
 
 CATALOG = Path(__file__).parent / "catalog"
 NAME = re.compile(r"^[a-z][a-z0-9_]{0,47}$")
+CODE = re.compile(r"-?[0-9]{1,9}")
 FIELD_TYPES = ("float", "int", "bool", "code")
 SEQUENCE_MIN = 16  # numbers of a counter; with fewer a gap could not be told from a counter that begins again
 # Tags and columns of our own; the last four are what stores write beside a reading's fields (storage/timeseries.py).
@@ -191,13 +192,13 @@ def _fields(table: Node, roles: tuple[str, ...], problems: list[str]) -> list[Fi
 
 def _field(name: str, node: Node, roles: tuple[str, ...]) -> Field:
     node.only("unit", "type", "range", "en", "zh", "roles", "codes", "sequence")
-    if not NAME.match(name) or name in RESERVED:
+    if not NAME.fullmatch(name) or name in RESERVED:
         raise node.error(f"a field name is snake_case, up to 48 letters and not one of {', '.join(RESERVED)}")
     kind_node = node.get("type")
     kind = kind_node.text(one_of=FIELD_TYPES) if kind_node else "float"
     unit = node.get("unit")
     codes_node = node.get("codes")
-    codes = {int(key): child.text() for key, child in codes_node.items()} if codes_node else {}
+    codes = _codes(codes_node) if codes_node else {}
     if kind == "bool":
         low, high = 0.0, 1.0
     elif codes:
@@ -221,8 +222,19 @@ def _field(name: str, node: Node, roles: tuple[str, ...]) -> Field:
     return Field(name, shown, kind, low, high, en, zh, of, codes, sequence)
 
 
+def _codes(node: Node) -> dict[int, str]:
+    codes: dict[int, str] = {}
+    for key, child in node.items():
+        if not CODE.fullmatch(key):
+            raise child.error("a code is a whole number of up to nine digits, and its meaning")
+        codes[int(key)] = child.text()
+    if not codes:
+        raise node.error("expected whole numbers and their meanings")
+    return codes
+
+
 def _name(node: Node) -> str:
     text = node.text()
-    if not NAME.match(text):
+    if not NAME.fullmatch(text):
         raise node.error("a kind's name is snake_case, up to 48 letters")
     return text

@@ -149,7 +149,7 @@ def figures(house: House) -> list[Figure]:
 
 def _quarantine(house: House) -> list[Figure]:
     def by_reason(name: str, sentence: str, numbers: dict[str, int], *, counter: bool = True) -> Figure:
-        samples = {(reason,): float(number) for reason, number in numbers.items()}
+        samples: dict[tuple[str, ...], float] = {(reason,): float(number) for reason, number in numbers.items()}
         return Figure(name, sentence, samples, labels=("reason",), counter=counter)
 
     operations = house.operations
@@ -157,4 +157,28 @@ def _quarantine(house: House) -> list[Figure]:
         by_reason("quarantine_held", "Messages in quarantine now.", operations.quarantine_counts(), counter=False),
         by_reason("quarantine_let_go", "Messages let go because there were too many.", operations.quarantine_gone()),
         by_reason("quarantine_purged", "Messages that people have purged.", operations.quarantine_purged()),
+    ]
+
+
+def _loss_figures(house: House) -> list[Figure]:
+    book, gaps = house.losses, house.gaps
+    dropped: dict[tuple[str, ...], float] = {(): float(book.dropped)}
+    return [
+        Figure(
+            "broker_dropped",
+            "Messages that the broker says it dropped while we listened or were away, of all its clients.",
+            dropped if house.session.says.dropped is not None else {},
+            counter=True,
+        ),
+        Figure("broker_forgot", "Times that the broker had lost our queue.", {(): float(book.forgotten)}, counter=True),
+        Figure(
+            "readings_missing",
+            "Readings missing by the devices' own counters, and reports missing by their intervals across an absence.",
+            {
+                (kind, how): float(count)
+                for how, counts in (("counted", gaps.counted), ("estimated", gaps.estimated))
+                for kind, count in counts.items()
+            },
+            labels=("kind", "how"),
+        ),
     ]

@@ -96,6 +96,11 @@ class Service:
             found: bytes = answer.read()
             return found
 
+    def figure(self, name: str) -> float:
+        """Return one of the house's own numbers, as /metrics tells it."""
+        lines = self.get("/metrics").decode().splitlines()
+        return next(float(line.split()[-1]) for line in lines if line.startswith(f"lamplighter_{name} "))
+
     def connected(self, within_s: float = 30) -> None:
         """Wait until it has its session; what is published before a first subscription belongs to nobody."""
         until = time.monotonic() + within_s
