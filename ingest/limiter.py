@@ -15,6 +15,7 @@ from devices import topics
 from devices.payloads import Decoded, Decoder, Delivery, Reject
 
 TOO_OFTEN = "too_often"
+ROUNDING = 1e-6  # of a message: what sums of floats may be off
 FURTHER = 0.01  # tokens for each further reading of a message: a back-fill of 100 readings costs two messages
 
 
@@ -58,7 +59,8 @@ class Limiter:
         """
         if not self._step_s or not deliveries:
             return self.decoder.decode(deliveries, now_ms)
-        passing, refused = self._split(deliveries, at_s) if self._dry else (deliveries, [])
+        self._forget_the_calm(at_s)
+        passing, refused = self._split(deliveries, at_s)
         decoded = self.decoder.decode(passing, now_ms)
         if fresh := self._charge(decoded, at_s):
             self._dry.update(fresh)
@@ -72,7 +74,7 @@ class Limiter:
     def _charge(self, decoded: Decoded, at_s: float) -> dict[str, int]:
         """Take tokens for what was read; where that empties a bucket, take none and return the devices by topic."""
         full_at, step_s = self._full_at, self._step_s
-        limit_s = at_s + self._depth_s
+        limit_s = at_s + self._depth_s + ROUNDING * step_s
         before = [full_at[batch.device] for batch in decoded.batches]
         for batch, full in zip(decoded.batches, before, strict=True):
             full_at[batch.device] = np.maximum(full, at_s)
@@ -90,11 +92,16 @@ class Limiter:
         assets, city = self.decoder.registry.assets, self.decoder.city
         return {topics.up(city, assets[row].kind, assets[row].id): row for row in fresh}
 
-    def _split(self, deliveries: Sequence[Delivery], at_s: float) -> tuple[list[Delivery], list[Delivery]]:
-        """Return what may pass and what may not: of a device that ran dry, as many messages as it has tokens again."""
+    def _forget_the_calm(self, at_s: float) -> None:
+        """Take off the list whose bucket is half full again."""
         for topic, row in list(self._dry.items()):
-            if self._full_at[row] <= at_s + self._depth_s / 2:  # half full again: it has calmed down
+            if self._full_at[row] <= at_s + self._depth_s / 2:
                 del self._dry[topic]
+
+    def _split(self, deliveries: Sequence[Delivery], at_s: float) -> tuple[Sequence[Delivery], list[Delivery]]:
+        """Return what may pass and what may not: of a device that ran dry, as many messages as it has tokens again."""
+        if not self._dry:
+            return deliveries, []
         passing: list[Delivery] = []
         refused: list[Delivery] = []
         left: dict[int, int] = {}
@@ -102,7 +109,8 @@ class Limiter:
             row = self._dry.get(delivery.topic, -1)
             if row >= 0:
                 if row not in left:
-                    left[row] = int((at_s + self._depth_s - max(self._full_at[row], at_s)) / self._step_s)
+                    free_s = at_s + self._depth_s - max(self._full_at[row], at_s)
+                    left[row] = int(free_s / self._step_s + ROUNDING)
                 left[row] -= 1
                 if left[row] < 0:
                     refused.append(delivery)

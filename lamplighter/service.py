@@ -99,8 +99,8 @@ async def running(house: House) -> AsyncIterator[int]:
         others = [
             group.create_task(house.session.run(), name="session"),
             group.create_task(house.shipper.run(), name="ship"),
-            group.create_task(_notify(house), name="notify"),
             group.create_task(house.watch.readmission.run(), name="readmission"),
+            group.create_task(_notify(house), name="notify"),
             group.create_task(write_own_series(house), name="own series"),
         ]
         try:

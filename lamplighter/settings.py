@@ -98,13 +98,13 @@ class Intake(_Part):
     count_max: int = Field(default=4096, ge=1, le=65536)
     age_ms: float = Field(default=50, ge=1, le=5000)
     tick_ms: float = Field(default=1000, ge=10, le=60_000)
+    device_per_s: float = Field(default=10, ge=0, le=1e6)
+    device_burst: float = Field(default=10_000, ge=1, le=1e9)
 
 
 class Api(_Part):
     """Where the API and the console listen."""
 
-    device_per_s: float = Field(default=10, ge=0, le=1e6)
-    device_burst: float = Field(default=10_000, ge=1, le=1e9)
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
     token: str | None = None

@@ -23,13 +23,17 @@ from api.live import Hub
 from devices.batch import Batch
 from devices.payloads import Decoder
 from devices.transition import Transition
+from ingest.gaps import Gaps
 from ingest.inbox import Delivery
+from ingest.limiter import Limiter
 from ingest.session import Session
 from ingest.sieve import Sieve
+from ingest.strangers import Strangers
 from lamplighter.clock import Clock
+from lamplighter.readmission import Readmission
 from storage import snapshot
 from storage.journal import Journal, JournalError, Record
-from storage.operations import AWAY, Operations, QuarantineRow, in_words
+from storage.operations import AWAY, Operations, in_words
 from storage.shipper import Shipper
 
 if TYPE_CHECKING:
@@ -81,17 +85,22 @@ class Watch:
         operations: Operations,
         shipper: Shipper,
         hub: Hub,
+        gaps: Gaps,
     ) -> None:
         self.settings = settings
         self.clock = clock
         self.session = session
         self.decoder = decoder
+        self.limiter = Limiter(decoder, settings.intake.device_per_s, settings.intake.device_burst)
+        self.strangers = Strangers()
+        self.readmission = Readmission(decoder, clock, operations, self.group)
         self.sieve = sieve
         self.journal = journal
         self.engine = engine
         self.operations = operations
         self.shipper = shipper
         self.hub = hub
+        self.gaps = gaps
         self.pulse = Pulse()
         self.stopping = False
         self.position = journal.end  # everything before it has been judged
@@ -111,6 +120,7 @@ class Watch:
         if found is not None:
             judged_to, arrays = found
             self.engine.load(arrays)
+            self.gaps.load(arrays)
         self.shipper.judged = judged_to
         judged = 0
         for position, record in self.journal.read(min(judged_to, self.journal.tail(REMEMBERED_BYTES))):
@@ -118,26 +128,11 @@ class Watch:
                 self.sieve.remember(batch)
             if position > judged_to:
                 batches = [self._registered(batch) for batch in record.batches]
+                self.gaps.look(batches, self.engine.fleet)
                 self._recommit(self.engine.step(batches, record.now_ms), record.now_ms)
                 judged += 1
         self.position = self.journal.end
         return judged
-
-    async def readmit(self) -> int:
-        """Take messages from quarantine whose device has been adopted since; return how many.
-
-        They go the same way as new ones and are let go from quarantine only when they are in the journal: a crash in
-        between means that they come again, and are known as duplicates.
-        """
-        taken = number = 0
-        while rows := await asyncio.to_thread(self.operations.quarantine_after, "unknown_device", number):
-            number = rows[-1].id
-            known = [row for row in rows if self._adopted(row)]
-            if known:
-                await self.group([Delivery(row.topic, row.payload, None, 0) for row in known])
-                await asyncio.to_thread(self.operations.quarantine_release, [row.id for row in known])
-                taken += len(known)
-        return taken
 
     def stop(self) -> None:
         """Let the group under way finish, write a snapshot and end."""
@@ -161,6 +156,7 @@ class Watch:
                 if done:
                     deliveries, gathering = gathering.result(), None
                 await self.group(deliveries)
+                await self.readmission.turn()
                 if loop.time() >= next_snapshot:
                     await self.save()
                     next_snapshot = loop.time() + SNAPSHOT_S
@@ -169,14 +165,23 @@ class Watch:
             if gathering is not None:
                 gathering.cancel()
 
-    async def group(self, deliveries: Sequence[Delivery]) -> None:
-        """Take one group of deliveries the whole way; an empty group is the passing of time."""
+    async def group(self, deliveries: Sequence[Delivery], *, limited: bool = True) -> None:
+        """Take one group of deliveries the whole way; an empty group is the passing of time.
+
+        Args:
+            deliveries: in order of arrival.
+            limited: whether a device that sends too often is held back.
+        """
         started = asyncio.get_running_loop().time()
         now_ms = self.clock.now_ms()
-        decoded = self.decoder.decode(deliveries, now_ms)
+        at_s = started * self.clock.speed  # a clock that never jumps
+        decoded = self.limiter.decode(deliveries, now_ms, at_s) if limited else self.decoder.decode(deliveries, now_ms)
+        if decoded.rejects:
+            self.strangers.note(decoded.rejects, now_ms)
         if impostors := [reject.topic for reject in decoded.rejects if reject.reason == "identity"]:
             log.warning("identity mismatch: kept in quarantine", messages=len(impostors), topic=impostors[0])
         batches, duplicates = self._sift(decoded.batches)
+        self.gaps.look(batches, self.engine.fleet)
         record = Record(now_ms, batches, decoded.rejects, decoded.received, duplicates)
         await self._keep(record, durable=bool(deliveries))
         await self._decide(self.engine.step(batches, now_ms), now_ms)
@@ -195,7 +200,7 @@ class Watch:
         """
         try:
             await asyncio.to_thread(self.journal.sync)
-            position, arrays = min(self.position, self.journal.end), self.engine.save()
+            position, arrays = min(self.position, self.journal.end), {**self.engine.save(), **self.gaps.save()}
             await asyncio.to_thread(snapshot.save, self.settings.data / "snapshots", position, arrays)
         except (JournalError, OSError) as trouble:
             if not self.pulse.snapshot_trouble:
@@ -214,18 +219,13 @@ class Watch:
             opened = await asyncio.to_thread(self.operations.alerts, "open", limit=OPEN_MAX)
             if lost := self.engine.compare(opened):
                 log.warning("open alerts that no rule knows any more are cleared", alerts=lost)
-            if readmitted := await self.readmit():
-                log.info("messages of adopted devices taken from quarantine", messages=readmitted)
+            if readmitted := await self.readmission.at_start():
+                log.info("messages taken from quarantine", messages=readmitted)
         except AWAY as trouble:
             log.warning(
-                "operations database refuses: old alerts and adopted devices' messages wait for a restart",
+                "operations database refuses: old alerts wait for a restart, adopted devices' messages too",
                 why=in_words(trouble),
             )
-
-    def _adopted(self, row: QuarantineRow) -> bool:
-        """Return whether the registry has the device of a message now, and as the kind that its topic says."""
-        place = self.engine.registry.row.get(row.device)
-        return place is not None and self.engine.registry.assets[place].kind == row.kind
 
     def _registered(self, batch: Batch) -> Batch:
         """Return the readings of devices that the registry still has; it may be older than the journal."""

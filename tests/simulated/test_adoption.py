@@ -57,7 +57,7 @@ async def _scene(folder: Path) -> None:
         _import(settings, STRANGER)
         house = House(settings, real_clock())
         async with running(house):
-            await _line(house, Line(received=3, stored=2, quarantined=1))
+            await _line(house, Line(received=2, stored=2, replayed=1))
             assert house.operations.quarantine_list(10) == []
             history = house.timeseries.history(
                 "streetlight", "lamp-0002", ["power_w"], 1789999999000, 1790000070000, 10

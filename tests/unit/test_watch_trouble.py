@@ -261,7 +261,7 @@ def test_a_message_of_a_device_adopted_as_another_kind_stays_where_it_is(setting
         house.shipper.drain()
     with opened(settings) as house:
         house.recover()
-        assert asyncio.run(house.watch.readmit()) == 0
+        assert asyncio.run(house.watch.readmission.at_start()) == 0
         house.shipper.drain()
         assert house.journal.totals["streetlight"].received == 1
         assert house.operations.quarantine_counts() == {"unknown_device": 1}
