@@ -80,6 +80,11 @@ class Gaps:
                 self._counters[kind.name] = (declared.name, declared.low, declared.high - declared.low + 1)
                 self.counted[kind.name] = 0
 
+    @property
+    def slowest_ms(self) -> int:
+        """Return the longest usual interval between two reports of a device, milliseconds."""
+        return int(self._interval_ms.max(initial=1))
+
     def away(self, from_ms: int, until_ms: int) -> Absence:
         """Begin to count what is missing from a stretch of host time; one that is being counted is lengthened."""
         if self.absence is None:

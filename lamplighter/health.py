@@ -6,6 +6,7 @@ import resource
 import shutil
 import time
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 from api.house import Figure, Part
 from storage.operations import AWAY, in_words
@@ -20,6 +21,7 @@ def examine_house(house: House) -> list[Part]:
     """Return every part with what is right or wrong about it."""
     return [
         _broker(house),
+        _losses(house),
         _journal(house),
         *_operations(house),
         _store(house),
@@ -34,6 +36,18 @@ def _broker(house: House) -> Part:
     if session.connected:
         return Part("broker", True, f"connected to {where}")
     return Part("broker", False, f"not connected to {where}: {session.last_error or 'still trying'}")
+
+
+def _losses(house: House) -> Part:
+    """Return what the broker could not keep for us: grave for an hour, told for longer."""
+    book, now_ms = house.losses, house.now_ms()
+    told = [loss for loss in book.found if loss.worth_telling]
+    grave = [loss for loss in told if loss.grave(now_ms)]
+    zone = ZoneInfo(house.settings.city.timezone)
+    says = "; ".join(loss.words(zone) for loss in grave or told[-1:]) or "none known"
+    if house.session.connected and house.session.says.dropped is None:
+        says += "; what the broker drops is unknown, for it does not tell"
+    return Part("losses", not grave, says)
 
 
 def _journal(house: House) -> Part:
@@ -109,6 +123,7 @@ def figures(house: House) -> list[Figure]:
         Figure("readings", "Readings taken the whole way.", {(): pulse.readings}, counter=True),
         Figure("acknowledge_p99_ms", "Receive to acknowledge, 99th percentile of the latest groups.", {(): high}),
         Figure("broker_connected", "1 while connected to the broker.", {(): float(session.connected)}),
+        *_loss_figures(house),
         Figure("journal_bytes", "Bytes of journal on disk.", {(): house.journal.bytes_used}),
         Figure("journal_trouble", "1 while the journal refuses records.", {(): float(bool(pulse.journal_trouble))}),
         Figure("cpu_seconds", "CPU seconds of this process.", {(): usage.ru_utime + usage.ru_stime}, counter=True),

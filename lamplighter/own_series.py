@@ -119,5 +119,7 @@ def _pulse(house: House, now_ms: int) -> OwnPoint:
         "rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "outbox_due": float(house.operations.outbox_counts().get("due", 0)),
         "journal_bytes": float(house.journal.bytes_used),
+        "broker_dropped": float(house.losses.dropped),
+        "readings_missing": float(house.gaps.counted.total() + house.gaps.estimated.total()),
     }
     return OwnPoint("house", {"city": house.settings.city.id}, fields, now_ms)

@@ -19,6 +19,7 @@ import uvicorn
 from api.app import create_app
 from devices.yamlfile import ConfigError
 from lamplighter.clock import real_clock
+from lamplighter.losses import LOOK_S
 from lamplighter.own_series import write_own_series
 from lamplighter.settings import Settings
 from lamplighter.wiring import House
@@ -102,6 +103,7 @@ async def running(house: House) -> AsyncIterator[int]:
             group.create_task(house.watch.readmission.run(), name="readmission"),
             group.create_task(_notify(house), name="notify"),
             group.create_task(write_own_series(house), name="own series"),
+            group.create_task(_losses(house), name="losses"),
         ]
         try:
             yield int(door.getsockname()[1])
@@ -135,6 +137,15 @@ async def _notify(house: House) -> None:
             await asyncio.sleep(OUTBOX_RETRY_S)
         else:
             await asyncio.sleep(NOTIFY_PAUSE_S)
+
+
+async def _losses(house: House) -> None:
+    try:
+        while True:
+            house.losses.look(house.now_ms())
+            await asyncio.sleep(LOOK_S)
+    finally:
+        house.losses.save(house.now_ms())
 
 
 def _open_door(host: str, port: int) -> socket.socket:

@@ -19,10 +19,12 @@ from devices.payloads import Decoder
 from devices.sky import Sky
 from devices.topics import subscription
 from devices.yamlfile import ConfigError
+from ingest.gaps import Gaps
 from ingest.session import BrokerOptions, Session, TlsOptions
 from ingest.sieve import Sieve
 from lamplighter import __version__, health
 from lamplighter.clock import Clock
+from lamplighter.losses import Losses
 from lamplighter.settings import Settings
 from lamplighter.watch import Watch
 from storage import snapshot
@@ -73,6 +75,7 @@ class House:
             self.timeseries = make_store(settings, self.catalog)
             opened.callback(self.timeseries.close)
             self.session = Session(broker_options(settings), [subscription(settings.city.id)])
+            self.gaps = Gaps(self.registry)
             self.hub = Hub()
             self.shipper = Shipper(self.journal, self.timeseries, self.operations, self.registry)
             self.watch = Watch(
@@ -86,7 +89,9 @@ class House:
                 self.operations,
                 self.shipper,
                 self.hub,
+                self.gaps,
             )
+            self.losses = Losses(settings.data, self.session, self.gaps, clock.speed)
             self.notifier = Notifier(self.operations, receivers)
             self._opened = opened.pop_all()
 

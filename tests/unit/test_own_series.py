@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,10 +17,12 @@ from tests.small_house import CITY, NIGHT_MS, SmallHouse
 
 
 class WatchedHouse(SmallHouse):
-    """A small house with the two things that own_points asks for beside the API's face."""
+    """A small house with the few things that own_points asks for beside the API's face."""
 
     watch = SimpleNamespace(pulse=Pulse())
     settings = SimpleNamespace(city=SimpleNamespace(id=CITY))
+    losses = SimpleNamespace(dropped=0)
+    gaps = SimpleNamespace(counted=Counter(), estimated=Counter())
 
 
 @pytest.fixture
