@@ -76,13 +76,18 @@ class Broker(_Part):
 
 
 class Store(_Part):
-    """Where readings are kept: SQLite in the data folder, or InfluxDB."""
+    """Where readings are kept: SQLite in the data folder, or InfluxDB.
+
+    ``hold_s``: how long after its yes an InfluxDB may still forget a reading when it restarts; so long a reading stays
+    in the journal, to be written once more. SQLite never forgets.
+    """
 
     kind: Literal["sqlite", "influxdb"] = "sqlite"
     url: str = "http://127.0.0.1:8086"
     token: str = ""
     org: str = "lamplighter"
     bucket: str = "lamplighter"
+    hold_s: float = Field(default=30.0, ge=0, le=86_400)
 
 
 class Journal(_Part):

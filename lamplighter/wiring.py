@@ -77,7 +77,8 @@ class House:
             self.session = Session(broker_options(settings), [subscription(settings.city.id)])
             self.gaps = Gaps(self.registry)
             self.hub = Hub()
-            self.shipper = Shipper(self.journal, self.timeseries, self.operations, self.registry)
+            hold_s = settings.store.hold_s if settings.store.kind == "influxdb" else 0.0
+            self.shipper = Shipper(self.journal, self.timeseries, self.operations, self.registry, hold_s=hold_s)
             self.watch = Watch(
                 settings,
                 clock,

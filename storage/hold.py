@@ -1,9 +1,9 @@
 """The hold: what the store took in the last seconds stays in the journal until the store must have it for good.
 
-A store may say yes before a reading is on its disk: VictoriaMetrics forgets the last seconds when it is killed, InfluxDB
-does where its ``wal-fsync-delay`` is set. So the store is asked now and then since when it runs. As long as that is the
-same moment, what it took longer than the hold ago is confirmed; where it is another one, everything behind the confirmed
-position is written once more. A store that does not tell is taken to have restarted whenever it was away.
+A store may say yes before a reading is on its disk: VictoriaMetrics forgets the last seconds when it is killed, and so
+does InfluxDB where its ``wal-fsync-delay`` is set. So the store is asked now and then since when it runs. As long as
+that is the same moment, what it took longer than the hold ago is confirmed; where it is another one, everything behind
+the confirmed position is written once more. A store that does not tell is taken to have restarted whenever it was away.
 """
 
 from __future__ import annotations
@@ -31,12 +31,14 @@ class Hold:
 
     def __init__(self, seconds: float, position: int, confirmed: int = 0, started_ms: int = 0) -> None:
         self.seconds = seconds
-        self.confirmed = min(confirmed, position) if seconds else position
+        self.confirmed = min(confirmed, position)
         self.started_ms = started_ms
         self.replaying: int | None = None
         self._position = position
         self._marks: deque[tuple[float, int]] = deque()
-        self._doubt = self.confirmed < position  # an earlier life cannot say what the store did meanwhile
+        self._doubt = (
+            seconds > 0 and self.confirmed < position
+        )  # an earlier life cannot say what the store did meanwhile
         self._asked_s = -math.inf
 
     def shipped(self, now_s: float, position: int) -> None:
@@ -44,18 +46,14 @@ class Hold:
         self._position = position
         if self.seconds:
             self._marks.append((now_s, position))
-        else:
-            self.confirmed = position
 
     def failed(self) -> None:
         """Remember that the store was away, which may have been a restart."""
-        self._doubt = True
+        self._doubt = self.seconds > 0
 
     def due(self, now_s: float) -> bool:
         """Return whether the store should be asked now since when it runs."""
-        if not self.seconds or (not self._marks and not self._doubt):
-            return False
-        return self._doubt or now_s - self._asked_s >= self.seconds / ASKED_EACH
+        return self._doubt or (bool(self._marks) and now_s - self._asked_s >= self.seconds / ASKED_EACH)
 
     def told(self, now_s: float, started_ms: int | None) -> bool:
         """Take the store's answer to a question asked at ``now_s``; None where it does not tell.
@@ -69,6 +67,8 @@ class Hold:
         if self._restarted(started_ms):
             self.replaying = self.confirmed if self.confirmed < self._position else None
             self._marks.clear()
+        elif self.replaying is None and not self._marks and self.confirmed < self._position:
+            self._marks.append((now_s, self._position))  # it was taken in an earlier life of ours
         self._doubt = False
         self.started_ms = self.started_ms if started_ms is None else started_ms
         while self._marks and self._marks[0][0] <= now_s - self.seconds:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from influxdb_client.client.write_api import SYNCHRONOUS
 from devices.batch import Batch
 from devices.kinds import Catalog, Field
 from devices.registry import Registry
+from storage.influx_http import Asking, hurry
 from storage.influx_status import Answer, DataFault, TooLarge, judge
 from storage.lines import LineWriter, own_line, stored
 from storage.timeseries import History, OwnPoint, Refused, StoreAway, Written, interval_ms
@@ -61,9 +61,8 @@ class InfluxStore:
             self.url, token, org=self._org, timeout=int(timeout_s * 1000), enable_gzip=gzip, ssl_ca_cert=ca_file
         )
         self._write_api = self._client.write_api(write_options=SYNCHRONOUS)
-        timeout = urllib3.Timeout(total=timeout_s)
-        self._http = urllib3.PoolManager(retries=False, timeout=timeout, maxsize=4, ca_certs=ca_file)
-        self._auth = {"Authorization": f"Token {token}"}
+        hurry(self._client.api_client.rest_client.pool_manager)
+        self._asking = Asking(self.url, token, bucket, timeout_s, ca_file)
         self._lock = threading.Lock()
         self._writer: LineWriter | None = None
 
@@ -106,41 +105,42 @@ class InfluxStore:
         where = f"WHERE device = {_text(stored(device_id))} AND time >= {from_ms:d}ms AND time < {until_ms:d}ms"
         picked = ", ".join(_name(f.name) for f in columns)
         query = f"SELECT {picked} FROM {_name(kind)} {where} ORDER BY time LIMIT {points_max + 1:d}"  # noqa: S608
-        rows = self._rows(query)
+        rows = self._asking.rows(query)
         if len(rows) > points_max:
             step = interval_ms(from_ms, until_ms, points_max)
             thinned = ", ".join(_thinned(f) for f in columns)
             query = f"SELECT {thinned} FROM {_name(kind)} {where} GROUP BY time({step:d}ms) fill(none)"  # noqa: S608
-            rows = self._rows(query)
+            rows = self._asking.rows(query)
         values = {name: [_number(row[place + 1]) for row in rows] for place, name in enumerate(fields)}
         return History([int(row[0]) for row in rows], values)
 
     def last_time_ms(self, kind: str) -> int | None:
         """Return the time of the newest reading of a kind, None where there is none."""
-        rows = self._rows(f"SELECT * FROM {_name(self.catalog[kind].name)} ORDER BY time DESC LIMIT 1")  # noqa: S608
+        rows = self._asking.rows(f"SELECT * FROM {_name(self.catalog[kind].name)} ORDER BY time DESC LIMIT 1")  # noqa: S608
         return int(rows[0][0]) if rows else None
 
     def check(self) -> str | None:
         """Return what is wrong with the database and what to do about it, or None."""
         try:
-            version = self._ping()
-            names = [str(row[0]) for row in self._rows("SHOW DATABASES")]
-            if self.bucket not in names:
+            version = self._asking.ping()
+            if self.bucket not in self._asking.databases():
                 return (
                     f"{self.url} has no database '{self.bucket}' that InfluxQL can see: create it, or in InfluxDB 2 a "
                     "bucket of that name with a DBRP mapping"
                 )
-            if version.startswith("1."):
-                return self._check_limits()
+            return self._asking.limits() if version.startswith("1.") else None
         except StoreAway as trouble:
             return str(trouble)
-        return None
+
+    def started_ms(self) -> int | None:
+        """Return since when the database runs, None where it does not tell or a token may not ask."""
+        return self._asking.started_ms()
 
     def close(self) -> None:
         """Close every connection."""
         self._write_api.close()  # type: ignore[no-untyped-call]
         self._client.close()  # type: ignore[no-untyped-call]
-        self._http.clear()
+        self._asking.close()
 
     def post(self, body: bytes) -> None:
         """Write lines as they are. Raises StoreAway, DataFault or TooLarge."""
@@ -174,63 +174,6 @@ class InfluxStore:
             if self._writer is None or self._writer.registry is not registry:
                 self._writer = LineWriter(registry)
             return self._writer
-
-    def _ping(self) -> str:
-        """Return the server's version as its ping tells, empty where it does not."""
-        try:
-            answer = self._http.request("GET", f"{self.url}/ping", headers=self._auth)
-        except (urllib3.exceptions.HTTPError, OSError) as trouble:
-            raise StoreAway(f"{self.url} does not answer: {trouble}") from trouble
-        if answer.status >= 300:
-            raise StoreAway(f"{self.url}/ping answers {answer.status}: is this an InfluxDB?", needs_person=True)
-        return str(answer.headers.get("X-Influxdb-Version", "")).removeprefix("v")
-
-    def _check_limits(self) -> str | None:
-        """Return which limits of InfluxDB 1 will drop readings of a large city; None also where it does not tell."""
-        try:
-            settings = self._table("SHOW DIAGNOSTICS")
-        except StoreAway:
-            return None  # only an administrator may ask
-        for name in ("max-values-per-tag", "max-series-per-database"):
-            if int(settings.get(name, 0) or 0):
-                return (
-                    f"InfluxDB drops readings beyond {name} = {settings[name]}: set {name} = 0 and index-version = "
-                    '"tsi1" under [data] in influxdb.conf'
-                )
-        return None
-
-    def _table(self, query: str) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for series in self._ask(query):
-            for row in series.get("values", []):
-                found.update(zip(series["columns"], row, strict=True))
-        return found
-
-    def _rows(self, query: str) -> list[list[Any]]:
-        return [row for series in self._ask(query) for row in series.get("values", [])]
-
-    def _ask(self, query: str) -> list[dict[str, Any]]:
-        fields = {"q": query, "db": self.bucket, "epoch": "ms"}
-        try:
-            answer = self._http.request(
-                "POST", f"{self.url}/query", fields=fields, headers=self._auth, encode_multipart=False
-            )
-        except (urllib3.exceptions.HTTPError, OSError) as trouble:
-            raise StoreAway(f"{self.url} does not answer: {trouble}") from trouble
-        text = answer.data.decode("utf-8", "replace")
-        if answer.status != 200:
-            try:
-                judge(Answer(answer.status, text, dict(answer.headers), self.url))
-            except (DataFault, TooLarge) as trouble:
-                raise StoreAway(f"{self.url} refuses a query: {trouble}", needs_person=True) from trouble
-        try:
-            found = json.loads(text)["results"][0]
-        except (ValueError, LookupError) as trouble:
-            raise StoreAway(f"{self.url}/query does not answer as InfluxDB does", needs_person=True) from trouble
-        if "error" in found:
-            raise StoreAway(f"{self.url} refuses a query: {found['error']}", needs_person=True)
-        series: list[dict[str, Any]] = found.get("series", [])
-        return series
 
 
 def _thinned(field: Field) -> str:

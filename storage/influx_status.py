@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple, NoReturn
 
@@ -25,6 +26,9 @@ _DATA = re.compile(
     r"unprocessable entity|invalid (line|field|number|boolean|timestamp|tag|point)|missing (fields|tag|measurement)|"
     r"time outside range|max key size exceeded|bad timestamp|write buffer error: (parse|invalid)",
     re.IGNORECASE,
+)
+_STARTED = re.compile(
+    r"^(process_start_time_seconds|influxdb_uptime_seconds)(?:\{[^}]*\})? (\d[\d.eE+]*)", re.MULTILINE
 )
 _DROPPED = re.compile(r"dropped=(\d+)\s*$")
 
@@ -92,6 +96,33 @@ def retry_after_s(headers: Mapping[str, str]) -> float:
     except (ValueError, TypeError):
         return 0.0
     return min(max(wait_s, 0.0), RETRY_AFTER_MAX_S)
+
+
+def since_ms(text: str) -> int | None:
+    """Return an RFC 3339 moment with up to nine decimals as epoch milliseconds, None where it is none."""
+    try:
+        moment = datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text.strip()))
+    except ValueError:
+        return None
+    return round(moment.timestamp() * 1000) if moment.tzinfo else None
+
+
+def started_of(metrics: str, headers: Mapping[str, str]) -> int | None:
+    """Return since when a server runs, as its metrics in the form of Prometheus tell; None where they do not.
+
+    ``process_start_time_seconds`` is what the clients of Prometheus call it; InfluxDB 2 tells its uptime, which is
+    taken from the answer's own Date.
+    """
+    told = {name: float(value) for name, value in _STARTED.findall(metrics)}
+    if "process_start_time_seconds" in told:
+        return round(told["process_start_time_seconds"] * 1000)
+    named = {name.lower(): value for name, value in headers.items()}
+    try:
+        date = parsedate_to_datetime(named.get("date", ""))
+    except (ValueError, TypeError):
+        return None
+    uptime = told.get("influxdb_uptime_seconds")
+    return None if uptime is None else round((date.timestamp() - uptime) * 1000)
 
 
 def _message(text: str) -> tuple[str, bool]:

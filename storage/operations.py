@@ -34,6 +34,7 @@ __all__ = [
     "in_words",
 ]
 
+_CONFIRMED, _STARTED = "confirmed_position", "store_started_ms"
 _POSITION, _STORED, _QUARANTINED, _KEPT = "shipped_position", "stored:", "quarantined:", "kept:"
 
 
@@ -46,6 +47,8 @@ class Shipped:
         stored, quarantined: readings by kind name.
         replayed: messages of ``quarantined`` that were read after all, by kind name.
         kept: readings that the journal had kept at ``position`` by its own count, by kind name.
+        confirmed: the store had everything before it for good when it was last asked (storage/hold.py).
+        store_started_ms: since when the store ran then; 0 where it did not tell.
     """
 
     position: int
@@ -53,6 +56,8 @@ class Shipped:
     quarantined: dict[str, int]
     kept: dict[str, int]
     replayed: dict[str, int] = field(default_factory=dict)
+    confirmed: int = 0
+    store_started_ms: int = 0
 
 
 class Operations:
@@ -253,6 +258,8 @@ class Operations:
             _part(numbers, _QUARANTINED),
             _part(numbers, _KEPT),
             _part(numbers, quarantine.REPLAYED),
+            numbers.get(_CONFIRMED, 0),
+            numbers.get(_STARTED, 0),
         )
 
     def ship(
@@ -279,6 +286,11 @@ class Operations:
             tally.add(self._database, connection, changes)
             numbers = {_KEPT + kind: number for kind, number in (kept or {}).items()}
             tally.put(self._database, connection, {_POSITION: position, **numbers})
+
+    def hold(self, confirmed: int, store_started_ms: int) -> None:
+        """Write down up to where the store has everything for good, and since when it runs."""
+        with self._database.writing() as connection:
+            tally.put(self._database, connection, {_CONFIRMED: confirmed, _STARTED: store_started_ms})
 
 
 def _part(numbers: Mapping[str, int], prefix: str) -> dict[str, int]:

@@ -7,45 +7,30 @@ writes twice after a crash overwrites itself in the store, and is counted once, 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from typing import TypeVar
 
-import numpy as np
+import structlog
 
-from devices.batch import Batch
 from devices.payloads import Reject
 from devices.registry import Registry
+from storage.hold import Hold
 from storage.journal import Journal
+from storage.loads import RECORDS_MAX, known, take
 from storage.operations import AWAY, Operations, in_words
 from storage.quarantine import REFUSED
-from storage.records import Totals
 from storage.timeseries import Refused, StoreAway, TimeSeries
 
-RECORDS_MAX = 500  # records taken at once
-ROWS_MAX = 20_000  # readings after which no further record is taken; four requests of InfluxDB's advised size
+T = TypeVar("T")
+log = structlog.get_logger("ship")
+
 IDLE_S = 0.5  # pause unless a full load was waiting: few large writes cost less than many small ones
-WAIT_FIRST_S, WAIT_MAX_S = 0.5, 60.0  # waits double from the first to the longest
+WAIT_FIRST_S, WAIT_MAX_S = 0.5, 8.0  # waits double from the first to the longest; one house is no storm
+WAIT_SPREAD = 0.25  # by how much a wait may be longer, so that many houses do not come back to one store at once
 ASKED_MAX_S = 600.0  # longest wait that a store may ask for
 KEEP_BYTES = 64 << 20  # journal kept behind the shipper, so that duplicates are recognised after a restart
-
-
-@dataclass(slots=True)
-class Load:
-    """Records read from the journal for one shipment.
-
-    Attributes:
-        position: behind the last of them.
-        records: how many.
-        batches, rejects: what they hold.
-        totals: the journal's counts at ``position``.
-    """
-
-    position: int
-    records: int = 0
-    batches: list[Batch] = field(default_factory=list)
-    rejects: list[Reject] = field(default_factory=list)
-    totals: Totals = field(default_factory=dict)
 
 
 class Shipper:
@@ -55,9 +40,11 @@ class Shipper:
         journal, timeseries, operations: from, to, and where the position is kept.
         registry: who the rows are; may be replaced while running.
         keep_bytes: journal kept behind the position; less where the journal's limit is small.
+        hold_s: how long after its yes the store may still forget a reading when it restarts; 0 for never.
 
     Attributes:
         position: journal position up to which everything is shipped.
+        hold: which of that the store may still forget, and has to be given once more.
         judged: journal position up to which a snapshot of the rule engine reaches; nothing behind it is released.
             None: no snapshots are taken.
         full: whether the latest load reached its limit, so that more is waiting.
@@ -75,19 +62,23 @@ class Shipper:
         registry: Registry,
         *,
         keep_bytes: int = KEEP_BYTES,
+        hold_s: float = 0.0,
     ) -> None:
         self.journal = journal
         self.timeseries = timeseries
         self.operations = operations
         self.registry = registry
         self.keep_bytes = min(keep_bytes, journal.limit_bytes // 4)
-        self.position = operations.shipped().position
+        shipped = operations.shipped()
+        self.position = shipped.position
+        self.hold = Hold(hold_s, self.position, shipped.confirmed, shipped.store_started_ms)
         self.judged: int | None = None
         self.full = False
         self.away = ""
         self.needs_person = False
         self.stored = 0
         self.quarantined = 0
+        self.repeated = 0
         self.cpu_s = 0.0
         if self.position > journal.end:
             raise ValueError(
@@ -101,11 +92,12 @@ class Shipper:
         Raises:
             StoreAway: nothing was shipped, everything stays in the journal.
         """
-        load = self._take(max_records)
+        load = take(self.journal, self.position, max_records)
+        self.full = load.full
         if load.records == 0:
             self._release()  # a snapshot may have come since the last load
             return 0
-        batches, strangers = self._known(load.batches)
+        batches, strangers = known(load.batches, self.registry)
         rejects = [*load.rejects, *strangers]
         stored: dict[str, int] = {}
         if batches:
@@ -123,31 +115,95 @@ class Shipper:
         self._release()
         return load.records
 
+    def confirm(self, now_s: float) -> None:
+        """Ask the store since when it runs, and write down what it can no longer forget. Blocking.
+
+        Args:
+            now_s: seconds of the clock that the shipments are timed by.
+
+        Raises:
+            StoreAway: it does not answer, or the operations database does not take the position.
+        """
+        if self.hold.told(now_s, self.timeseries.started_ms()):
+            try:
+                self.operations.hold(self.hold.confirmed, self.hold.started_ms)
+            except AWAY as trouble:
+                raise StoreAway(f"the operations database does not take the position: {in_words(trouble)}") from trouble
+
+    def repeat_once(self, start: int) -> int:
+        """Give the store some records from a position on once more; return the position behind them. Blocking.
+
+        Raises:
+            StoreAway: nothing was repeated.
+        """
+        load = take(self.journal, start)
+        batches, _ = known(load.batches, self.registry)
+        if batches:
+            self.timeseries.write(batches, self.registry)
+        self.repeated += sum(map(len, batches))
+        return load.position if load.records else self.position
+
     async def run(self) -> None:
         """Ship for ever, waiting longer and longer while the store is away.
 
         Cancel it to stop; it ends when the shipment under way has ended, so that nothing is closed under its hands.
         """
-        wait_s = WAIT_FIRST_S
+        attempt = 0
         while True:
             try:
-                shipped = await _to_the_end(asyncio.create_task(asyncio.to_thread(self._ship_counted)))
+                more = await self._step()
             except StoreAway as trouble:
-                self.away, self.needs_person = str(trouble), trouble.needs_person
-                await asyncio.sleep(max(wait_s, min(trouble.retry_after_s, ASKED_MAX_S)))
-                wait_s = min(2 * wait_s, WAIT_MAX_S)
+                self._tell_away(trouble)
+                await asyncio.sleep(wait_s(attempt, trouble.retry_after_s, str(self.journal.folder)))
+                attempt += 1
                 continue
-            self.away, self.needs_person = "", False
-            wait_s = WAIT_FIRST_S
-            if not shipped or not self.full:
+            self._tell_back()
+            attempt = 0
+            if not more:
                 await asyncio.sleep(IDLE_S)
 
-    def _ship_counted(self) -> int:
+    async def _step(self) -> bool:
+        """Do what is next: confirm, repeat or ship; return whether there is more to do at once."""
+        clock = asyncio.get_running_loop().time
+        if self.hold.due(now_s := clock()):
+            await self._in_thread(self.confirm, now_s)
+        if self.hold.replaying is not None:
+            self.hold.replayed(clock(), await self._in_thread(self.repeat_once, self.hold.replaying))
+            return True
+        shipped = await self._in_thread(self.ship_once)
+        if shipped:
+            self.hold.shipped(clock(), self.position)
+        return shipped > 0 and self.full
+
+    async def _in_thread(self, work: Callable[..., T], *arguments: object) -> T:
+        """Work in a thread and count its CPU; a cancellation meanwhile is obeyed when the work has ended."""
+        task = asyncio.create_task(asyncio.to_thread(self._counted, work, *arguments))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await asyncio.wait({task})
+            if not task.cancelled():
+                task.exception()
+            raise
+
+    def _counted(self, work: Callable[..., T], *arguments: object) -> T:
         began = time.thread_time()
         try:
-            return self.ship_once()
+            return work(*arguments)
         finally:
             self.cpu_s += time.thread_time() - began
+
+    def _tell_away(self, trouble: StoreAway) -> None:
+        if not self.away or trouble.needs_person > self.needs_person:
+            text = "the store takes nothing: readings wait in the journal"
+            log.warning(text, why=str(trouble), needs_a_person=trouble.needs_person)
+        self.away, self.needs_person = str(trouble), trouble.needs_person
+        self.hold.failed()
+
+    def _tell_back(self) -> None:
+        if self.away:
+            log.info("the store takes readings again")
+        self.away, self.needs_person = "", False
 
     def drain(self) -> int:
         """Ship everything that the journal holds and return the number of records. Blocking.
@@ -160,57 +216,22 @@ class Shipper:
             total += shipped
         return total
 
-    def _take(self, max_records: int) -> Load:
-        load = Load(self.position)
-        rows = 0
-        try:
-            for position, record in self.journal.read(self.position):
-                load.position, load.totals = position, record.totals
-                load.records += 1
-                load.batches.extend(record.batches)
-                load.rejects.extend(record.rejects)
-                rows += sum(len(batch) for batch in record.batches) + len(record.rejects)
-                if load.records >= max_records or rows >= ROWS_MAX:
-                    break
-        except OSError as trouble:
-            raise StoreAway(f"the journal in {self.journal.folder} cannot be read: {trouble}") from trouble
-        return load
-
-    def _known(self, batches: Sequence[Batch]) -> tuple[list[Batch], list[Reject]]:
-        """Return batches of registered rows, and rejects for rows that the registry does not have (any more)."""
-        known: list[Batch] = []
-        strangers: list[Reject] = []
-        count = len(self.registry)
-        for batch in batches:
-            if len(batch) == 0:
-                continue
-            if int(batch.device.max()) < count:
-                known.append(batch)
-                continue
-            inside = batch.device < count
-            known.append(batch.take(inside))
-            for place in np.flatnonzero(~inside):
-                detail = f"the registry has no row {batch.device[place]}; it may be older than the journal"
-                values = zip(batch.kind.field_names(), batch.values[:, place], strict=True)
-                text = " ".join(f"{name}={value:.17g}" for name, value in values if not np.isnan(value))
-                payload = f"{text} {batch.time_ms[place]}".encode()
-                strangers.append(Reject("", payload, "unknown_device", detail, "", batch.kind.name, batch.arrival_ms))
-        return [batch for batch in known if len(batch)], strangers
-
     def _release(self) -> None:
-        safe = self.position if self.judged is None else min(self.position, self.judged)
-        self.journal.release(safe - self.keep_bytes)
+        bounds = [self.position, *([self.hold.confirmed] if self.hold.seconds else [])]
+        bounds += [] if self.judged is None else [self.judged]
+        self.journal.release(min(bounds) - self.keep_bytes)
 
 
-async def _to_the_end(work: asyncio.Task[int]) -> int:
-    """Wait for work in a thread; a cancellation meanwhile is obeyed when the work has ended."""
-    try:
-        return await asyncio.shield(work)
-    except asyncio.CancelledError:
-        await asyncio.wait({work})
-        if not work.cancelled():
-            work.exception()
-        raise
+def wait_s(attempt: int, asked_s: float, key: str) -> float:
+    """Return how long to wait after so many failures in a row: doubling to a few seconds, or what the store asks for.
+
+    Up to a quarter is added, so that the houses of a province do not come back to one store in the same moment; it
+    follows from the key and the attempt, so that a run can be repeated exactly.
+    """
+    base = max(min(WAIT_FIRST_S * 2.0 ** min(attempt, 20), WAIT_MAX_S), min(asked_s, ASKED_MAX_S))
+    digest = hashlib.blake2s(f"{key}|{attempt}".encode(), digest_size=4).digest()
+    share: float = int.from_bytes(digest) / (1 << 32)
+    return base * (1 + WAIT_SPREAD * share)
 
 
 def _reject(refused: Refused, now_ms: int) -> Reject:

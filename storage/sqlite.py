@@ -108,6 +108,10 @@ class SqliteStore:
             return str(trouble)
         return None
 
+    def started_ms(self) -> int:
+        """Return 0: what is committed survives a power cut."""
+        return 0
+
     def close(self) -> None:
         """Close the file."""
         with self._lock:

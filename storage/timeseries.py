@@ -120,6 +120,12 @@ class TimeSeries(Protocol):
     def check(self) -> str | None:
         """Return what is wrong with the store and what to do about it, or None."""
 
+    def started_ms(self) -> int | None:
+        """Return since when the store runs, epoch milliseconds by its own clock; None where it does not tell.
+
+        One that says yes only when a reading is safe may return 0: it never forgets.
+        """
+
     def close(self) -> None:
         """Let go of files and connections."""
 
