@@ -18,6 +18,7 @@ from storage.database import chunks
 
 E7 = 10_000_000  # the city's centre is kept in whole 1e-7 degrees, 1 cm
 CENTRE = ("centre_lon_e7", "centre_lat_e7")
+VERSION = "registry_version"
 
 
 class ImportSummary(NamedTuple):
@@ -38,9 +39,23 @@ def import_all(
     """
     summary = _assets(connection, list(assets))
     _fix_centre(connection)
-    _roads(connection, list(roads))
-    _permits(connection, list(permits))
+    ways, papers = list(roads), list(permits)
+    _roads(connection, ways)
+    _permits(connection, papers)
+    if ways or papers or summary.added or summary.changed:
+        _put(connection, VERSION, version(connection) + 1)
     return summary
+
+
+def version(connection: Connection) -> int:
+    """Return a number that grows with every import that may have changed anything."""
+    table = tables.tallies
+    return int(connection.execute(select(table.c.number).where(table.c.name == VERSION)).scalar() or 0)
+
+
+def _put(connection: Connection, name: str, number: int) -> None:
+    connection.execute(delete(tables.tallies).where(tables.tallies.c.name == name))
+    connection.execute(insert(tables.tallies).values(name=name, number=number))
 
 
 def load(connection: Connection, catalog: Catalog) -> Registry:

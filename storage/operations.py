@@ -109,6 +109,11 @@ class Operations:
         with self._database.reading() as connection:
             return assetbook.load(connection, catalog)
 
+    def registry_version(self) -> int:
+        """Return a number that grows with every import that may have changed anything."""
+        with self._database.reading() as connection:
+            return assetbook.version(connection)
+
     # Alerts
 
     def commit(
