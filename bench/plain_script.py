@@ -61,7 +61,14 @@ class Plain:
         if not self.count:
             self.began, self.cpu = time.monotonic(), cpu_s()
         _, _, _, kind, device, _ = message.topic.split("/")
-        reading = json.loads(message.payload)
+        said = json.loads(message.payload)
+        for reading in said if isinstance(said, list) else [said]:
+            self.on_reading(kind, device, reading)
+        self.count += 1
+        if self.count >= self.given.count:
+            self.done.set()
+
+    def on_reading(self, kind: str, device: str, reading: dict[str, float]) -> None:
         point = Point(kind).tag("device", device).time(reading.pop("ts"), WritePrecision.MS)
         for name, value in reading.items():
             point.field(name, float(value))
@@ -71,9 +78,6 @@ class Plain:
             self.points.append(point)
             if len(self.points) >= LIST:
                 self.flush()
-        self.count += 1
-        if self.count >= self.given.count:
-            self.done.set()
 
     def flush(self) -> None:
         if self.points:

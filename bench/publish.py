@@ -1,4 +1,4 @@
-"""Publish many single-reading JSON messages quickly over one raw socket: MQTT 5, QoS 1.
+"""Publish many JSON messages of one or several readings quickly over one raw socket: MQTT 5, QoS 1.
 
     python -m bench.publish --port 1883 --count 100000
 
@@ -40,12 +40,22 @@ def lamp_payload(number: int, ts_ms: int) -> bytes:
     ).encode()
 
 
-def messages(count: int, city: str, ids: Sequence[str], start_ms: int = START_MS) -> Iterator[tuple[str, bytes]]:
-    """Yield topic and payload of ``count`` readings, device after device, round after round."""
+def messages(
+    count: int, city: str, ids: Sequence[str], start_ms: int = START_MS, readings: int = 1
+) -> Iterator[tuple[str, bytes]]:
+    """Yield topic and payload of ``count`` messages, device after device, round after round.
+
+    With several ``readings`` a message it is a list, as a concentrator sends it.
+    """
     topics = [up(city, "streetlight", each) for each in ids]
     for number in range(count):
         turn, which = divmod(number, len(topics))
-        yield topics[which], lamp_payload(number, start_ms + turn * STEP_MS)
+        if readings == 1:
+            yield topics[which], lamp_payload(number, start_ms + turn * STEP_MS)
+            continue
+        first_ms = start_ms + turn * readings * STEP_MS
+        each = (lamp_payload(number + k, first_ms + k * STEP_MS) for k in range(readings))
+        yield topics[which], b"[" + b",".join(each) + b"]"
 
 
 class Line:
@@ -136,18 +146,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--count", type=int, default=100_000)
+    parser.add_argument("--count", type=int, default=100_000, help="messages")
     parser.add_argument("--city", default="bench")
     parser.add_argument("--devices", type=int, default=5000, help="lamps, named lamp-000000 and so on")
     parser.add_argument("--start-ms", type=int, default=START_MS, help="device time of the first round")
     parser.add_argument("--rate", type=float, default=0.0, help="messages a second; 0 for as many as possible")
+    parser.add_argument("--readings", type=int, default=1, help="readings in each message")
     parser.add_argument("--client-id", default="bench-publisher")
     parser.add_argument("--username")
     parser.add_argument("--password")
     given = parser.parse_args()
     line = Line(given.host, given.port, given.client_id, given.username, given.password)
     before, began = resource.getrusage(resource.RUSAGE_SELF), time.monotonic()
-    count = publish(line, messages(given.count, given.city, device_ids(given.devices), given.start_ms), given.rate)
+    each = messages(given.count, given.city, device_ids(given.devices), given.start_ms, given.readings)
+    count = publish(line, each, given.rate)
     line.finish()
     after = resource.getrusage(resource.RUSAGE_SELF)
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

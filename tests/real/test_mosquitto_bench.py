@@ -12,6 +12,7 @@ from typing import IO, Any
 
 import pytest
 
+from bench.receivers import CLIENTS
 from tests.real.servers import InfluxDatabase, Mosquitto
 
 ROOT = Path(__file__).parents[2]
@@ -88,3 +89,16 @@ def test_the_receive_only_loop_receives_and_acknowledges_everything(mosquitto: M
         result = said(receiver.stdout)
     assert result["messages"] == 3000
     assert 0 < result["us_a_message"] < 1000
+
+
+@pytest.mark.mosquitto
+@pytest.mark.parametrize("client", CLIENTS)
+def test_every_client_of_the_bench_receives_everything(mosquitto: Mosquitto, client: str) -> None:
+    city = f"bench-{client.replace('_', '-')}"
+    where = ["--client", client, "--port", mosquitto.port, "--client-id", city]
+    with module("bench.receivers", *where, "--topic", f"lamplighter/v1/{city}/+/+/up", "--count", 2000) as receiver:
+        assert said(receiver.stdout) == {"ready": True}
+        publish(mosquitto, city, 2000)
+        result = said(receiver.stdout)
+    assert result["messages"] == 2000
+    assert result["cpu_s"] > 0
