@@ -53,8 +53,8 @@ class Sieve:
             return batch, 0
         self._grow(batch.device)
         keys = _keys(batch)
-        once = self._once_each(batch.device)
-        keep = np.ones(len(batch), dtype=bool) if once else _first_of_each(keys)
+        rising = self._once_each(batch.device) or _rising(batch)
+        keep = np.ones(len(batch), dtype=bool) if rising else _first_of_each(keys)
         doubtful = np.flatnonzero(batch.sent_ms <= self._newest_sent[batch.device])
         if len(doubtful):
             keep[doubtful] &= ~self._memory.holds(keys[doubtful])
@@ -62,7 +62,7 @@ class Sieve:
         if dropped:
             batch, keys = batch.take(keep), keys[keep]
             self.duplicates += dropped
-        if not once:
+        if not rising:
             batch = _in_order(batch)
         batch = self._mark_late(batch)
         self._note(batch, keys)
@@ -99,13 +99,20 @@ class Sieve:
             self._place = np.pad(self._place, (0, missing))
 
 
+def _rising(batch: Batch) -> bool:
+    """Say whether each reading of a device is later than the one before it, as sent and as judged."""
+    order = np.argsort(batch.device, kind="stable")
+    device, sent_ms, time_ms = batch.device[order], batch.sent_ms[order], batch.time_ms[order]
+    later = (sent_ms[1:] > sent_ms[:-1]) & (time_ms[1:] >= time_ms[:-1])
+    return bool((later | (device[1:] != device[:-1])).all())
+
+
 def _in_order(batch: Batch) -> Batch:
     """Return the rows with each device's readings in order of time, untouched where they are so already."""
-    order = np.lexsort((batch.time_ms, batch.device))
     times, devices = batch.time_ms, batch.device
     by_device = np.argsort(devices, kind="stable")
     backwards = (np.diff(times[by_device]) < 0) & (np.diff(devices[by_device]) == 0)
-    return batch.take(order) if backwards.any() else batch
+    return batch.take(np.lexsort((times, devices))) if backwards.any() else batch
 
 
 def _first_of_each(keys: Keys) -> npt.NDArray[np.bool_]:
