@@ -92,6 +92,21 @@ class Figure:
     counter: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """What came of reading rules and registry anew.
+
+    Attributes:
+        taken: False where something was wrong and all is as before.
+        says: one sentence.
+        lines: of a reload that was taken, what has changed; else what is wrong, with file, line and key.
+    """
+
+    taken: bool
+    says: str
+    lines: tuple[str, ...] = ()
+
+
 class House(Protocol):
     """A running house as the API sees it; ``lamplighter`` implements it."""
 
@@ -146,6 +161,9 @@ class House(Protocol):
 
     def health(self) -> Sequence[Part]:
         """Return how each part is doing; called from a worker thread, answers within a second."""
+
+    async def reload(self) -> Reloaded:
+        """Take up changed rules and newly registered devices; what is wrong leaves everything as it is."""
 
     def figures(self) -> Sequence[Figure]:
         """Return the house's own numbers for /metrics."""

@@ -294,6 +294,13 @@ class HealthForm(_Form):
     parts: list[PartForm]
 
 
+class ReloadedForm(BaseModel):
+    """What a reload has changed."""
+
+    says: str
+    changes: list[str] = Field(description="A line for each rule that is new, gone or changed.")
+
+
 class ProblemForm(BaseModel):
     """An error in the form of RFC 9457."""
 

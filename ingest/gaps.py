@@ -70,15 +70,22 @@ class Gaps:
         self.resets = 0
         self._last = np.full(len(registry), np.nan)
         self._owed = np.zeros(len(registry), dtype=np.int64)
-        self._interval_ms = np.ones(len(registry))
+        self._interval_ms = _intervals_ms(registry)
         self._counters: dict[str, tuple[str, float, float]] = {}
         for kind in registry.catalog:
-            rows = registry.rows_of(kind.name)
-            self._interval_ms[rows] = np.array(kind.report_s)[registry.role[rows]] * 1000
             if kind.sequence is not None:
                 declared = kind.fields[kind.sequence]
                 self._counters[kind.name] = (declared.name, declared.low, declared.high - declared.low + 1)
                 self.counted[kind.name] = 0
+
+    def take_up(self, registry: Registry) -> None:
+        """Go on with a registry that has grown; what is known of its devices stays."""
+        self.registry = registry
+        grown = (0, len(registry) - len(self._last))
+        self._lacking = np.pad(self._lacking, grown)
+        self._last = np.pad(self._last, grown, constant_values=np.nan)
+        self._owed = np.pad(self._owed, grown)
+        self._interval_ms = _intervals_ms(registry)
 
     @property
     def slowest_ms(self) -> int:
@@ -213,6 +220,15 @@ class Gaps:
         self._owed[found[here]] = arrays["gaps.owed"][here]
         if len(arrays["gaps.absence"]):
             self.absence = Absence(*(int(number) for number in arrays["gaps.absence"]))
+
+
+def _intervals_ms(registry: Registry) -> Floats:
+    """Return (n,) the usual interval between two reports of each device, milliseconds."""
+    intervals = np.ones(len(registry))
+    for kind in registry.catalog:
+        rows = registry.rows_of(kind.name)
+        intervals[rows] = np.array(kind.report_s)[registry.role[rows]] * 1000
+    return intervals
 
 
 def _previous(device: Rows, values: Floats, first: Floats) -> Floats:

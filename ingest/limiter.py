@@ -49,6 +49,13 @@ class Limiter:
         assets = self.decoder.registry.assets
         return [assets[row].id for row in self._dry.values()]
 
+    def take_up(self, decoder: Decoder) -> None:
+        """Go on with a decoder whose registry has grown; nobody's bucket is filled by it."""
+        self.decoder = decoder
+        if self._step_s:
+            grown = len(decoder.registry) - len(self._full_at)
+            self._full_at = np.pad(self._full_at, (0, grown), constant_values=-np.inf)
+
     def decode(self, deliveries: Sequence[Delivery], now_ms: int, at_s: float) -> Decoded:
         """Read deliveries that arrived at ``now_ms``, but for those that come too often.
 

@@ -207,6 +207,14 @@ def quarantine_show(number: int, config: Config = None) -> None:
 
 
 @app.command()
+def reload(config: Config = None) -> None:
+    """Have the running house take up changed rules and newly imported devices."""
+    from lamplighter.asking import ask_to_reload
+
+    raise typer.Exit(ask_to_reload(_settings(config)))
+
+
+@app.command()
 def doctor(config: Config = None) -> None:
     """Check settings, broker, database, clock and disk, and say what to do."""
     from lamplighter.doctor import examine

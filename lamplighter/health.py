@@ -21,6 +21,7 @@ def examine_house(house: House) -> list[Part]:
     """Return every part with what is right or wrong about it."""
     return [
         _broker(house),
+        _rules(house),
         _losses(house),
         _journal(house),
         *_operations(house),
@@ -36,6 +37,16 @@ def _broker(house: House) -> Part:
     if session.connected:
         return Part("broker", True, f"connected to {where}")
     return Part("broker", False, f"not connected to {where}: {session.last_error or 'still trying'}")
+
+
+def _rules(house: House) -> Part:
+    """Return by which rules is judged, and why not by newer ones where a reload was refused."""
+    present = f"{len(house.rules)} rules judge {len(house.registry)} devices"
+    problems = house.reloader.problems
+    if not problems:
+        return Part("rules", True, present)
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return Part("rules", False, f"the latest reload was refused, {present} as before: {problems[0]}{more}")
 
 
 def _losses(house: House) -> Part:
@@ -124,6 +135,13 @@ def figures(house: House) -> list[Figure]:
         Figure("acknowledge_p99_ms", "Receive to acknowledge, 99th percentile of the latest groups.", {(): high}),
         Figure("broker_connected", "1 while connected to the broker.", {(): float(session.connected)}),
         *_loss_figures(house),
+        Figure(
+            "reloads",
+            "Reloads of rules and registry since the start.",
+            {("taken",): house.reloader.taken, ("refused",): house.reloader.refused},
+            labels=("outcome",),
+            counter=True,
+        ),
         Figure("journal_bytes", "Bytes of journal on disk.", {(): house.journal.bytes_used}),
         Figure("journal_trouble", "1 while the journal refuses records.", {(): float(bool(pulse.journal_trouble))}),
         Figure("cpu_seconds", "CPU seconds of this process.", {(): usage.ru_utime + usage.ru_stime}, counter=True),

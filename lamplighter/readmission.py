@@ -63,7 +63,7 @@ class Readmission:
         Nothing else may be under way in the loop.
         """
         before = self.read
-        await self._mark_adopted()
+        await self.mark_adopted()
         while rows := await asyncio.to_thread(self.operations.quarantine_asked, CHUNK):
             await self._again(rows, self._directly)
         return self.read - before
@@ -131,7 +131,8 @@ class Readmission:
         self._waiting = deliveries
         await self._taken.wait()
 
-    async def _mark_adopted(self) -> None:
+    async def mark_adopted(self) -> None:
+        """Mark the messages of devices that the registry has by now; the database may refuse (AWAY)."""
         number = 0
         while rows := await asyncio.to_thread(self.operations.quarantine_after, "unknown_device", number, PAGE):
             number = rows[-1].id

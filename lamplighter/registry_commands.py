@@ -58,7 +58,7 @@ def import_files(settings: Settings, files: list[Path]) -> str:
         operations.close()
     return (
         f"{summary.added} added, {summary.changed} changed, {summary.unchanged} as before. "
-        "A running Lamplighter takes the new registry at its next start, "
+        "A running Lamplighter takes the new registry at its next start, or with `lamplighter reload`, "
         "and with it the quarantined messages of devices that are new."
     )
 

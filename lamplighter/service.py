@@ -61,7 +61,9 @@ async def _serve(settings: Settings) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)  # a house that starts reads everything anyway
     house = House(settings, real_clock())
+    loop.add_signal_handler(signal.SIGHUP, house.reloader.ask)
     try:
         async with running(house) as port:
             log.info("watching", devices=len(house.registry), rules=len(house.rules.rules))
@@ -104,6 +106,7 @@ async def running(house: House) -> AsyncIterator[int]:
             group.create_task(_notify(house), name="notify"),
             group.create_task(write_own_series(house), name="own series"),
             group.create_task(_losses(house), name="losses"),
+            group.create_task(house.reloader.run(), name="reload"),
         ]
         try:
             yield int(door.getsockname()[1])

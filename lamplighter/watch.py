@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -103,6 +103,7 @@ class Watch:
         self.gaps = gaps
         self.pulse = Pulse()
         self.stopping = False
+        self.changes: deque[Callable[[], Awaitable[None]]] = deque()  # what is to be exchanged between two groups
         self.position = journal.end  # everything before it has been judged
         shipper.judged = journal.start  # nothing is released before a snapshot covers it
         self._owed: list[tuple[list[Transition], int]] = []  # decided in recovery, not yet committed
@@ -134,6 +135,14 @@ class Watch:
         self.position = self.journal.end
         return judged
 
+    def take_up(self, engine: Engine, decoder: Decoder) -> None:
+        """Go on with other rules and a registry that has grown; called between two groups (lamplighter/reload.py)."""
+        self.engine, self.decoder = engine, decoder
+        self.limiter.take_up(decoder)
+        self.readmission.decoder = decoder
+        self.gaps.take_up(decoder.registry)
+        self.shipper.registry = decoder.registry
+
     def stop(self) -> None:
         """Let the group under way finish, write a snapshot and end."""
         self.stopping = True
@@ -157,6 +166,8 @@ class Watch:
                     deliveries, gathering = gathering.result(), None
                 await self.group(deliveries)
                 await self.readmission.turn()
+                while self.changes:
+                    await self.changes.popleft()()
                 if loop.time() >= next_snapshot:
                     await self.save()
                     next_snapshot = loop.time() + SNAPSHOT_S

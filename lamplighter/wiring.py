@@ -12,7 +12,7 @@ from typing import Any, TextIO
 from alerts.engine import AWAY_MS, Engine
 from alerts.notify import Notifier, Receiver
 from alerts.rules import load_rules
-from api.house import City, Figure, LightingRate, Part
+from api.house import City, Figure, LightingRate, Part, Reloaded
 from api.live import Hub
 from devices.kinds import Catalog, load_catalog
 from devices.payloads import Decoder
@@ -25,6 +25,7 @@ from ingest.sieve import Sieve
 from lamplighter import __version__, health
 from lamplighter.clock import Clock
 from lamplighter.losses import Losses
+from lamplighter.reload import Reloader
 from lamplighter.settings import Settings
 from lamplighter.watch import Watch
 from storage import snapshot
@@ -60,6 +61,7 @@ class House:
             opened.callback(lock_folder(settings.data).close)
             self.operations = Operations(settings.operations_url())
             opened.callback(self.operations.close)
+            registry_version = self.operations.registry_version()
             self.registry = self.operations.load_registry(self.catalog)
             self.sky = Sky(self.registry, settings.city.timezone, self.rules.lighting)
             self.engine = Engine(self.rules, self.registry, self.sky, int(AWAY_MS * clock.speed))
@@ -94,6 +96,7 @@ class House:
             )
             self.losses = Losses(settings.data, self.session, self.gaps, clock.speed)
             self.notifier = Notifier(self.operations, receivers)
+            self.reloader = Reloader(self, registry_version)
             self._opened = opened.pop_all()
 
     def recover(self) -> int:
@@ -154,6 +157,10 @@ class House:
     def health(self) -> Sequence[Part]:
         """Return how each part is doing."""
         return health.examine_house(self)
+
+    async def reload(self) -> Reloaded:
+        """Take up changed rules and newly registered devices."""
+        return await self.reloader.reload()
 
     def figures(self) -> Sequence[Figure]:
         """Return the house's own numbers."""
