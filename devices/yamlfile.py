@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,11 +10,39 @@ from typing import Any
 
 import yaml
 
+BYTES_MAX = 4 << 20  # of one file; a thousand rules are a quarter of it
+DEPTH_MAX = 32  # a rule has four levels
+TOO_DEEP = f"nested too deeply; at most {DEPTH_MAX} levels are read"
 SHOWN = 60  # characters of a wrong value in an error; more would spill a wrong file, and the secrets in it
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML 1.2's booleans: only true and false, so that ``on`` and ``off`` are words, and keys of rules."""
+    """YAML 1.2's booleans: only true and false, so that ``on`` and ``off`` are words, and keys of rules.
+
+    Aliases are refused: a few of them, each naming the one before twice, are a file of any size.
+    """
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:  # noqa: ANN401 - as the base has it
+        """Refuse an alias and what is nested too deeply, compose anything else."""
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, "aliases are not read; write it out", event.start_mark)
+        if self.depth == DEPTH_MAX:
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, TOO_DEEP, event.start_mark)
+        self.depth += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self.depth -= 1
+
+    def fetch_flow_collection_start(self, token: type[yaml.Token]) -> None:
+        """Refuse brackets within brackets before they are looked through, which takes the square of their number."""
+        if self.flow_level == DEPTH_MAX:
+            raise yaml.scanner.ScannerError(None, None, TOO_DEEP, self.get_mark())
+        super().fetch_flow_collection_start(token)
 
 
 _Loader.yaml_implicit_resolvers = {
@@ -94,6 +123,12 @@ class Node:
         """Return this node as a number within ``low`` to ``high``."""
         if isinstance(self.value, bool) or not isinstance(self.value, int | float):
             raise self.error(f"expected a number, found {_shown(self.value)}")
+        try:
+            finite = math.isfinite(self.value)
+        except OverflowError:  # a whole number of more than 308 digits
+            finite = False
+        if not finite:
+            raise self.error(f"expected a finite number, found {_shown(self.value)}")
         if (low is not None and self.value < low) or (high is not None and self.value > high):
             raise self.error(f"expected a number from {low} to {high}, found {self.value}")
         return float(self.value)
@@ -117,6 +152,8 @@ class Node:
 def read_yaml(path: Path) -> Node:
     """Read one YAML file. Raises ConfigError for a file that is absent, unreadable or not YAML."""
     try:
+        if path.stat().st_size > BYTES_MAX:
+            raise ConfigError([f"{path}: cannot be read: at most {BYTES_MAX >> 20} MB are read"])
         text = path.read_text(encoding="utf-8")
     except OSError as trouble:
         raise ConfigError([f"{path}: cannot be read: {trouble.strerror}"]) from trouble
@@ -127,17 +164,22 @@ def read_yaml(path: Path) -> Node:
 
 def parse_yaml(text: str, file: str = "text") -> Node:
     """Read YAML text; ``file`` is the name that errors give."""
-    loader = _Loader(text)
+    loader: _Loader | None = None
     try:
+        loader = _Loader(text)
         root = loader.get_single_node()
         return Node(None, file, 1, "") if root is None else _convert(loader, root, file, "")
     except yaml.MarkedYAMLError as trouble:
         line = trouble.problem_mark.line + 1 if trouble.problem_mark else 1
         raise ConfigError([f"{file}:{line}: not YAML: {trouble.problem}"]) from trouble
+    except yaml.reader.ReaderError as trouble:
+        line = text.count("\n", 0, trouble.position) + 1
+        raise ConfigError([f"{file}:{line}: not YAML: {trouble.reason}: U+{trouble.character:04X}"]) from trouble
     except yaml.YAMLError as trouble:
-        raise ConfigError([f"{file}: not YAML: {trouble}"]) from trouble
+        raise ConfigError([f"{file}:1: not YAML: {trouble}"]) from trouble
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
 
 
 def _convert(loader: _Loader, node: yaml.Node, file: str, path: str) -> Node:
@@ -146,18 +188,25 @@ def _convert(loader: _Loader, node: yaml.Node, file: str, path: str) -> Node:
         loader.flatten_mapping(node)
         table: dict[str, Node] = {}
         for key_node, value_node in node.value:
+            line_of_key = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise ConfigError([f"{file}:{line_of_key}: {path or 'document'}: expected a plain word as a key"])
             key = str(key_node.value)
             where = f"{path}.{key}" if path else key
             if key in table:
-                raise ConfigError([f"{file}:{key_node.start_mark.line + 1}: {where}: the key stands twice"])
+                raise ConfigError([f"{file}:{line_of_key}: {where}: the key stands twice"])
             child = _convert(loader, value_node, file, where)
-            child.line = key_node.start_mark.line + 1
+            child.line = line_of_key
             table[key] = child
         return Node(table, file, line, path)
     if isinstance(node, yaml.SequenceNode):
         rows = [_convert(loader, child, file, f"{path}[{index}]") for index, child in enumerate(node.value)]
         return Node(rows, file, line, path)
-    return Node(loader.construct_object(node), file, line, path)
+    try:
+        return Node(loader.construct_object(node), file, line, path)
+    except (ValueError, AttributeError, LookupError, OverflowError) as trouble:  # what PyYAML's own readers let through
+        words = f"{_shown(str(node.value))} cannot be read as {node.tag.rpartition(':')[2]}"
+        raise ConfigError([f"{file}:{line}: {path or 'document'}: {words}"]) from trouble
 
 
 def _shown(value: object) -> str:

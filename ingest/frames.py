@@ -55,7 +55,7 @@ def _head(data: memoryview) -> tuple[int, int] | None:
 
 
 def _varint(data: memoryview, at: int) -> tuple[int, int] | None:
-    """Read a variable byte integer: position behind it, value; None when it is cut or longer than four bytes."""
+    """Read a variable byte integer: position behind it, value; None when it is cut or longer than it need be."""
     value = 0
     for place in range(4):
         if at + place >= len(data):
@@ -63,5 +63,7 @@ def _varint(data: memoryview, at: int) -> tuple[int, int] | None:
         byte = data[at + place]
         value |= (byte & 0x7F) << 7 * place
         if byte < 0x80:
+            if byte == 0 and place > 0:  # which the codec refuses too (MQTT 5, 1.5.5)
+                return None
             return at + place + 1, value
     return None

@@ -195,7 +195,10 @@ class Watch:
         self.gaps.look(batches, self.engine.fleet)
         record = Record(now_ms, batches, decoded.rejects, decoded.received, duplicates)
         await self._keep(record, durable=bool(deliveries))
-        await self._decide(self.engine.step(batches, now_ms), now_ms)
+        changes = self.engine.step(batches, now_ms)
+        if changes and not deliveries:  # a tick that a power cut took back would leave the books ahead of the engine
+            await self._keep(Record(now_ms), durable=True)
+        await self._decide(changes, now_ms)
         self.position = self.journal.end
         if deliveries:
             self.session.acknowledge(deliveries)

@@ -22,6 +22,7 @@ from devices.registry import Registry
 from storage.timeseries import HEARD, MARKS, SENT_MS, SUSPECT, OwnPoint
 
 TAGS = ("cabinet", "district", "road")  # places of an asset that become tags beside device and role
+SHAPES_MAX = 1024  # sets of fields remembered; a device that sends another set each time shall not fill the memory
 PATTERNS_MAX = 12  # patterns of present fields that are written apart, quicker than looking at every value
 
 # Line protocol 1.x cannot carry a newline in a tag, nor a backslash before a comma: these become %XX, and % itself.
@@ -155,6 +156,8 @@ class LineWriter:
 
     def _shape(self, names: tuple[str, ...]) -> Callable[..., Any]:
         if names not in self._shapes:
+            if len(self._shapes) >= SHAPES_MAX:
+                self._shapes.clear()
             fields = [(name, float | None, None) for name in names]
             self._shapes[names] = msgspec.defstruct(
                 "Row", [*fields, (_TIME, int | None, None)], rename={_TIME: "@"}, omit_defaults=True, gc=False
@@ -213,7 +216,7 @@ def parse_line(line: bytes) -> Parsed:
         raise ValueError("a line has three parts: measurement with tags, fields, time")
     name, *tags = re.split(r"(?<!\\),", parts[0])
     pairs = (re.split(r"(?<!\\)=", tag, maxsplit=1) for tag in tags)
-    fields = (field.split("=") for field in parts[1].split(","))
+    fields = (re.split(r"(?<!\\)=", field, maxsplit=1) for field in re.split(r"(?<!\\),", parts[1]))
     numbers = {_plain(key): float(value) for key, value in fields}
     if not all(map(math.isfinite, numbers.values())):
         raise ValueError("a field is not a number")

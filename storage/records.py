@@ -185,7 +185,9 @@ class Reader:
         return record
 
     def totals(self, body: bytes) -> Totals:
-        """Return the counts at the end of a record without reading its batches; a record's head suffices."""
+        """Return the counts at the end of a record without reading its batches. ValueError when it is not one."""
+        if len(body) < _BODY.size:
+            raise ValueError("a record is shorter than its head")
         _, n_names, _, _ = _BODY.unpack_from(body)
         table = np.frombuffer(body, "<i8", n_names * 6, _BODY.size).reshape(n_names, 6).tolist()
         return {name: Counts(*row[:4]) for name, row in zip(self.header.names, table, strict=True)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -137,4 +138,11 @@ def _cut_tail(found: Recovered, catalog: Catalog, aside: Aside) -> None:
         aside.keep(last.path, Damage(whole, limit, "a torn tail, cut"))
         os.truncate(last.path, whole - last.base)
     last.end = found.whole = whole
-    found.totals = Reader(last.header, catalog).totals(newest) if newest else last.header.starting_totals()
+    reader = Reader(last.header, catalog)
+    found.totals = last.header.starting_totals()
+    try:
+        found.totals = reader.totals(newest) if newest else found.totals
+    except ValueError:  # its checksum is right and it is no record: what reads it sets it aside
+        for item in frames(last.path, last.first, whole):
+            with suppress(ValueError):
+                found.totals = reader.totals(item.body) if isinstance(item, Frame) else found.totals
