@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import mqtt5
@@ -41,6 +41,7 @@ class Connection(asyncio.BufferedProtocol):
         number: of this connection; stands in every Delivery.
         counters: shared with the session.
         says: what the broker says of itself; shared with the session.
+        on_welcome: called when the broker has let us in, ahead of the first delivery.
 
     Attributes:
         welcomed: the broker's CONNACK, once it said yes. Deliveries of a resumed session follow at once.
@@ -56,6 +57,7 @@ class Connection(asyncio.BufferedProtocol):
         inbox: Inbox,
         counters: Counter[str],
         says: BrokerSays | None = None,
+        on_welcome: Callable[[ConnAckPacket], None] = lambda _: None,
     ) -> None:
         self.options = options
         self.filters = filters
@@ -63,6 +65,7 @@ class Connection(asyncio.BufferedProtocol):
         self.inbox = inbox
         self.counters = counters
         self.says = says if says is not None else BrokerSays()
+        self.on_welcome = on_welcome
         self._loop = asyncio.get_running_loop()
         self.welcomed: asyncio.Future[ConnAckPacket] = self._loop.create_future()
         self.subscribed: asyncio.Future[None] = self._loop.create_future()
@@ -200,6 +203,7 @@ class Connection(asyncio.BufferedProtocol):
             self._malformed("a second CONNACK")
             return
         self.welcomed.set_result(packet)
+        self.on_welcome(packet)
         if packet.server_keep_alive:
             self._keep_alive_s = packet.server_keep_alive
         if packet.session_present:

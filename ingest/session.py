@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
@@ -48,6 +48,7 @@ class Session:
             could not read), ``session_lost`` (the broker had no queue of ours any more).
         says: what the broker says of itself, where the options ask for it.
         welcome: the broker's answer to our latest connection that was let in, None before the first.
+        on_welcome: called with it, ahead of the first delivery.
     """
 
     def __init__(self, options: BrokerOptions, filters: Sequence[str]) -> None:
@@ -57,6 +58,7 @@ class Session:
         self.counters: Counter[str] = Counter()
         self.says = BrokerSays()
         self.welcome: ConnAckPacket | None = None
+        self.on_welcome: Callable[[ConnAckPacket], None] = lambda _: None
         self.connected = False
         self.last_error = ""
         self.retry_in_s = 0.0
@@ -122,7 +124,7 @@ class Session:
             async with asyncio.timeout(options.connect_timeout_s):
                 context = options.tls.context() if options.tls else None
                 _, connection = await asyncio.get_running_loop().create_connection(
-                    lambda: Connection(options, self.filters, self._number, self.inbox, self.counters, self.says),
+                    self._protocol,
                     options.host,
                     options.port,
                     ssl=context,
@@ -134,7 +136,7 @@ class Session:
             raise BrokerTroubleError(f"no answer within {options.connect_timeout_s:g} s") from None
         await self._subscribed(connection)
         if not connection.over:
-            self.welcome = welcome = connection.welcomed.result()
+            welcome = connection.welcomed.result()
             self.connected = True
             self.ready.set()
             self.counters["connects"] += 1
@@ -145,6 +147,15 @@ class Session:
                 log.warning("the broker had no queue of ours any more: what it held for us is gone")
             log.info("connected", broker=f"{options.host}:{options.port}", resumed=welcome.session_present)
         return await connection.lost
+
+    def _protocol(self) -> Connection:
+        return Connection(
+            self.options, self.filters, self._number, self.inbox, self.counters, self.says, self._welcomed
+        )
+
+    def _welcomed(self, welcome: ConnAckPacket) -> None:
+        self.welcome = welcome
+        self.on_welcome(welcome)
 
     async def _subscribed(self, connection: Connection) -> None:
         """Wait for the answer to SUBSCRIBE, as long as deliveries come or wait to be fetched."""

@@ -9,12 +9,14 @@ restarts when the broker was last heard and what it had dropped by then, and the
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
 import structlog
+from mqtt5 import ConnAckPacket
 
 from ingest.gaps import Gaps
 from ingest.session import Session
@@ -27,7 +29,7 @@ RISE_MS = 30_000  # a count of dropped messages that comes so soon after an abse
 RESTART_MS = 120_000  # the broker tells its uptime now and then, rounded; a start later than this is another one
 ESTIMATE_MIN = 5  # reports missing by interval alone that are worth a word: fewer are the radio's own
 INTERVALS = 2  # of the slowest device: when it has reported again, the count is complete
-SETTLE_MAX_MS = 7_200_000
+SETTLE_MIN_MS, SETTLE_MAX_MS = 60_000, 7_200_000
 TOLD_MS = 3_600_000  # so long a loss makes the house unwell; its words stay
 BEHIND = 0.25  # of the inbox: fuller means that the broker's queue for us may grow, and drop what is ours
 KEPT = 100  # losses in the book
@@ -107,6 +109,7 @@ class Losses:
     Args:
         folder: the data folder.
         session, gaps: what is looked at.
+        now_ms: the city's time, epoch milliseconds.
         speed: city seconds a host second; 1 except in a demo.
 
     Attributes:
@@ -115,16 +118,16 @@ class Losses:
         forgotten, restarted: times that the broker had lost our queue, or had been started anew.
     """
 
-    def __init__(self, folder: Path, session: Session, gaps: Gaps, speed: float = 1) -> None:
+    def __init__(self, folder: Path, session: Session, gaps: Gaps, now_ms: Callable[[], int], speed: float = 1) -> None:
         self.path = folder / "losses.json"
         self.session = session
         self.gaps = gaps
         self.speed = speed
-        self.settle_ms = min(INTERVALS * gaps.slowest_ms, SETTLE_MAX_MS)
+        self.settle_ms = min(max(INTERVALS * gaps.slowest_ms, SETTLE_MIN_MS), SETTLE_MAX_MS)
+        self._now_ms = now_ms
         self.found: list[Loss] = []
         self.dropped = self.forgotten = self.restarted = 0
         self._who = f"{session.options.host}:{session.options.port}/{session.options.client_id}"
-        self._connects = 0
         self._heard_ms: int | None = None
         self._count: int | None = None
         self._begun_ms: int | None = None
@@ -132,13 +135,12 @@ class Losses:
         self._back_ms = self._saved_ms = self._behind_ms = 0
         self._open: Loss | None = None
         self._load()
+        session.on_welcome = self._back
 
-    def look(self, now_ms: int) -> None:
+    def look(self) -> None:
         """Look at session and gaps; called every second on the event loop."""
+        now_ms = self._now_ms()
         session = self.session
-        if session.counters["connects"] != self._connects:
-            self._connects = session.counters["connects"]
-            self._back(now_ms)
         if len(session.inbox) >= session.inbox.size * BEHIND:
             self._behind_ms = now_ms
         if session.connected:
@@ -146,11 +148,11 @@ class Losses:
             self._heard_ms = now_ms
         self._follow(now_ms)
         if now_ms - self._saved_ms >= SAVE_MS * self.speed:
-            self.save(now_ms)
+            self.save()
 
-    def save(self, now_ms: int) -> None:
+    def save(self) -> None:
         """Write the book; a disk that refuses is told of elsewhere, and the next look tries again."""
-        self._saved_ms = now_ms
+        self._saved_ms = self._now_ms()
         held = {
             "heard_ms": self._heard_ms,
             "dropped": self._count,
@@ -181,27 +183,25 @@ class Losses:
 
     # An absence, and what came of it.
 
-    def _back(self, now_ms: int) -> None:
-        """Note an absence: since the broker was last heard until this connection."""
-        self._back_ms = now_ms
+    def _back(self, welcome: ConnAckPacket) -> None:
+        """Note an absence, ahead of the first message after it: since the broker was last heard until now."""
+        self._back_ms = now_ms = self._now_ms()
         if self._heard_ms is None:
             return
         heard_ms = min(self._heard_ms, now_ms)
-        welcome = self.session.welcome
-        lost = welcome is not None and not welcome.session_present
         if self._open is None:
             self._open = Loss(heard_ms, now_ms)
             self._add(self._open)
         self._open.until_ms = now_ms
         self.gaps.away(self._open.from_ms, now_ms)
-        if lost:
+        if not welcome.session_present:
             self.forgotten += 1
             self._open.forgotten += 1
             log.warning(
                 "the broker has no queue of ours any more: what it held for us is lost",
                 away_s=(now_ms - heard_ms) // 1000,
             )
-        self.save(now_ms)
+        self.save()
 
     def _follow(self, now_ms: int) -> None:
         """Keep the open loss in step with what is found missing; end it when no more is expected."""
@@ -223,7 +223,7 @@ class Losses:
                 log.warning("readings were lost while the broker could not hand over", **asdict(loss))
             else:
                 self.found.remove(loss)
-            self.save(now_ms)
+            self.save()
 
     # What the broker says.
 
@@ -270,7 +270,7 @@ class Losses:
             loss.behind |= now_ms - self._behind_ms <= RISE_MS * self.speed
         loss.dropped += rise
         log.warning("the broker dropped messages, of all its clients", messages=rise, while_we_were_away=loss.away)
-        self.save(now_ms)
+        self.save()
 
     def _add(self, loss: Loss) -> None:
         self.found = [*self.found[1 - KEPT :], loss]

@@ -145,10 +145,10 @@ async def _notify(house: House) -> None:
 async def _losses(house: House) -> None:
     try:
         while True:
-            house.losses.look(house.now_ms())
+            house.losses.look()
             await asyncio.sleep(LOOK_S)
     finally:
-        house.losses.save(house.now_ms())
+        house.losses.save()
 
 
 def _open_door(host: str, port: int) -> socket.socket:

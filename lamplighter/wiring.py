@@ -94,7 +94,7 @@ class House:
                 self.hub,
                 self.gaps,
             )
-            self.losses = Losses(settings.data, self.session, self.gaps, clock.speed)
+            self.losses = Losses(settings.data, self.session, self.gaps, clock.now_ms, clock.speed)
             self.notifier = Notifier(self.operations, receivers)
             self.reloader = Reloader(self, registry_version)
             self._opened = opened.pop_all()
