@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from api import schemas
 from api.house import Figure, House
 from api.view import View
-from storage.ledger import Ledger
+from storage.ledger import Ledger, Line
 
 PREFIX = "lamplighter_"
 
@@ -112,11 +112,18 @@ def _ledger(ledger: Ledger) -> list[Figure]:
             Figure(
                 f"readings_{column}",
                 f"Readings {column}, since the beginning.",
-                {(kind,): float(getattr(line, column)) for kind, line in lines},
+                {(kind,): float(getattr(line, column) + _moved(line, column)) for kind, line in lines},
                 labels=("kind",),
                 counter=True,
             )
             for column in grown
+        ),
+        Figure(
+            "messages_replayed",
+            "Quarantined messages read after all; among received and quarantined still, which only grow.",
+            {(kind,): float(line.replayed) for kind, line in lines},
+            labels=("kind",),
+            counter=True,
         ),
         Figure(
             "readings_pending",
@@ -131,3 +138,8 @@ def _ledger(ledger: Ledger) -> list[Figure]:
             labels=("kind",),
         ),
     ]
+
+
+def _moved(line: Line, column: str) -> int:
+    """Return what a counter that only grows has more than the ledger: messages that have moved out of quarantine."""
+    return line.replayed if column in ("received", "quarantined") else 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -241,6 +241,7 @@ class LedgerRow(_Form):
     quarantined: int
     duplicate: int
     pending: int
+    replayed: int = Field(description="Messages read after all; no longer among received and quarantined.")
     balanced: bool
 
 
@@ -263,13 +264,21 @@ class QuarantineRow(_Form):
     kind: str
     device: str
     bytes: int
+    attempts: int = Field(description="How often it was read again in vain.")
+    asked_ms: int | None = Field(description="Since when it waits to be read again.")
+    replayable: bool = Field(description="It came from the broker and can go the way of a message again.")
 
 
 class QuarantineForm(_Form):
-    """Newest messages in quarantine, and how many by reason."""
+    """A page of messages in quarantine, newest first, and its books by reason."""
 
-    counts: dict[str, int]
+    counts: dict[str, int] = Field(description="Held now.")
+    let_go: dict[str, int] = Field(description="Gone because a device, a reason or the whole had too many.")
+    purged: dict[str, int] = Field(description="Deleted by people.")
+    replayed: int = Field(description="Read after all.")
+    matching: int = Field(description="How many match the filters.")
     messages: list[QuarantineRow]
+    next_before: int | None = Field(description="Ask for older ones with ``before``; null on the last page.")
 
 
 class QuarantineDetail(QuarantineRow):
@@ -277,6 +286,45 @@ class QuarantineDetail(QuarantineRow):
 
     payload_text: str | None = Field(description="As UTF-8, null where it is not text.")
     payload_base64: str
+    form: Literal["json", "text", "binary"]
+    shown: str = Field(description="JSON laid out, text, or a dump; every character that does not print is escaped.")
+
+
+class ChoiceForm(_Form):
+    """Which messages: all conditions that are given hold."""
+
+    reason: str | None = Field(default=None, max_length=32)
+    device: str | None = Field(default=None, max_length=64)
+    kind: str | None = Field(default=None, max_length=48)
+    topic: str | None = Field(default=None, max_length=256, description="Part of the topic.")
+    since_ms: int | None = Field(default=None, ge=0, le=1 << 53)
+    until_ms: int | None = Field(default=None, ge=0, le=1 << 53)
+    numbers: list[Annotated[int, Field(ge=0, le=1 << 53)]] | None = Field(default=None, max_length=500)
+
+
+class ReplayForm(ChoiceForm):
+    """Who wants which messages to be read again."""
+
+    who: str = Field(min_length=1, max_length=80, examples=["Duty officer"])
+
+
+class ReplayedForm(_Form):
+    """How many messages are to be read again; what never came from the broker is not among them."""
+
+    asked: int
+
+
+class PurgeForm(ChoiceForm):
+    """Who deletes which messages, and how many these are."""
+
+    who: str = Field(min_length=1, max_length=80)
+    expected: int = Field(ge=0, description="How many match, as the one who purges has seen it.")
+
+
+class PurgedForm(_Form):
+    """How many messages were deleted."""
+
+    purged: int
 
 
 class PartForm(_Form):

@@ -56,6 +56,7 @@ class Readmission:
         self.trouble = ""
         self._waiting: list[Delivery] = []
         self._taken = asyncio.Event()
+        self._begun = asyncio.Event()
 
     async def at_start(self) -> int:
         """Take out what was marked while the house stood still, and messages of devices adopted since; return how many.
@@ -68,6 +69,10 @@ class Readmission:
             await self._again(rows, self._directly)
         return self.read - before
 
+    def begin(self) -> None:
+        """Let :meth:`run` begin: the start is over, from now on messages are handed to the loop."""
+        self._begun.set()
+
     async def turn(self) -> None:
         """Take what is waiting; called by the loop between two groups, and costs nothing when nothing waits."""
         if self._waiting:
@@ -77,6 +82,7 @@ class Readmission:
 
     async def run(self) -> None:
         """Look for marks for ever, and hand what is marked to the loop."""
+        await self._begun.wait()
         while True:
             try:
                 rows = await _to_the_end(asyncio.to_thread(self.operations.quarantine_asked, CHUNK))

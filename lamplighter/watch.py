@@ -155,6 +155,7 @@ class Watch:
         next_snapshot = loop.time() + SNAPSHOT_S
         try:
             await self._settle()
+            self.readmission.begin()
             while not self.stopping:
                 if gathering is None:
                     gathering = asyncio.create_task(

@@ -135,6 +135,7 @@ export interface LedgerRow {
   quarantined: number
   duplicate: number
   pending: number
+  replayed: number
   balanced: boolean
 }
 
