@@ -13,6 +13,7 @@ then by the new ones.
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -162,6 +163,7 @@ class Reloader:
             except AWAY as trouble:
                 log.warning("operations database refuses: adopted devices' messages wait", why=in_words(trouble))
         await house.watch.save()
+        gc.freeze()  # as at the start: the collector need not look at a large registry again and again
         return self._told(_summary(after, made.registry, adopted, renewed=renewed), _differences(before, after))
 
     def _told(self, says: str, changes: tuple[str, ...]) -> Reloaded:

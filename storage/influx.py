@@ -7,6 +7,8 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import urllib3
 from influxdb_client.client.exceptions import InfluxDBError
 from influxdb_client.client.influxdb_client import InfluxDBClient
@@ -63,36 +65,36 @@ class InfluxStore:
         self._write_api = self._client.write_api(write_options=SYNCHRONOUS)
         hurry(self._client.api_client.rest_client.pool_manager)
         self._asking = Asking(self.url, token, bucket, timeout_s, ca_file)
+        self._bytes_max = 0  # what a request may have, as far as refusals have taught; 0 for no limit
         self._lock = threading.Lock()
         self._writer: LineWriter | None = None
 
     def write(self, batches: Sequence[Batch], registry: Registry) -> Written:
-        """Store readings; the same ones again overwrite themselves, fields of one device and time are merged."""
-        lines: list[bytes] = []
-        origin: list[tuple[int, int]] = []  # batch and row of each line
+        """Store readings; the same ones again overwrite themselves, fields of one device and time are merged.
+
+        Lines go device by device, those of one in their order: the database spends a third less on lines that come
+        sorted, which is what draining a backlog is bound by.
+        """
         writer = self._writer_of(registry)
-        for number, batch in enumerate(batches):
-            found = writer.lines(batch)
-            lines += found.lines
-            origin += [(number, row) for row in found.rows.tolist()]
+        found = [writer.lines(batch) for batch in batches]
         written = Written()
         for batch in batches:
             written.rows[batch.kind.name] = written.rows.get(batch.kind.name, 0) + len(batch)
-        for start in range(0, len(lines), self.lines_max):
-            part = lines[start : start + self.lines_max]
-            for place, reason in self._send(part):
-                number, row = origin[start + place]
-                batch = batches[number]
-                device = registry.assets[int(batch.device[row])].id
-                written.rows[batch.kind.name] -= 1
-                written.refused.append(Refused(batch.kind.name, device, reason, part[place].decode()))
+        device = _joined([batch.device[each.rows] for batch, each in zip(batches, found, strict=True)])
+        order = np.argsort(device, kind="stable")
+        origin = np.repeat(np.arange(len(batches)), [len(each.rows) for each in found])
+        unsorted = [line for each in found for line in each.lines]
+        lines = [unsorted[place] for place in order.tolist()]
+        for place, reason in self._send_all(lines):
+            kind = batches[origin[order[place]]].kind.name
+            asset = registry.assets[device[order[place]]]
+            written.rows[kind] -= 1
+            written.refused.append(Refused(kind, asset.id, reason, lines[place].decode()))
         return written
 
     def write_own(self, points: Sequence[OwnPoint]) -> None:
         """Store points of Lamplighter's own series."""
-        lines = [line for line in map(own_line, points) if line is not None]
-        for start in range(0, len(lines), self.lines_max):
-            self._send(lines[start : start + self.lines_max])
+        self._send_all([line for line in map(own_line, points) if line is not None])
 
     def history(
         self, kind: str, device_id: str, fields: Sequence[str], from_ms: int, until_ms: int, points_max: int
@@ -154,15 +156,31 @@ class InfluxStore:
         except (urllib3.exceptions.HTTPError, OSError, UnicodeDecodeError) as trouble:
             raise StoreAway(f"{self.url} does not answer: {trouble}") from trouble
 
+    def _send_all(self, lines: Sequence[bytes]) -> list[tuple[int, str]]:
+        """Write lines in requests that are not too large; return place and reason of those refused for good."""
+        refused: list[tuple[int, str]] = []
+        start = 0
+        while start < len(lines):
+            stop = min(start + self.lines_max, len(lines))
+            if self._bytes_max:
+                sizes = np.cumsum([len(line) + 1 for line in lines[start:stop]])
+                stop = start + max(1, int(np.searchsorted(sizes, self._bytes_max, side="right")))
+            refused += self._send(lines[start:stop], start)
+            start = stop
+        return refused
+
     def _send(self, lines: Sequence[bytes], first: int = 0) -> list[tuple[int, str]]:
         """Write lines; return place and reason of those that the database will never take.
 
         Bad ones are found by halves, for the count that the database gives leaves out lines that it could not parse;
         good ones that are written again change nothing.
         """
+        body = b"\n".join(lines)
         try:
-            self.post(b"\n".join(lines))
+            self.post(body)
         except (DataFault, TooLarge) as fault:
+            if isinstance(fault, TooLarge) and len(lines) > 1:
+                self._bytes_max = len(body) // 2  # never below half of what is let through
             if len(lines) == 1 or (isinstance(fault, DataFault) and fault.dropped == len(lines)):
                 return [(first + place, str(fault)) for place in range(len(lines))]
             half = len(lines) // 2
@@ -174,6 +192,10 @@ class InfluxStore:
             if self._writer is None or self._writer.registry is not registry:
                 self._writer = LineWriter(registry)
             return self._writer
+
+
+def _joined(parts: Sequence[npt.NDArray[np.int32]]) -> npt.NDArray[np.int32]:
+    return np.concatenate(parts) if parts else np.zeros(0, np.int32)
 
 
 def _thinned(field: Field) -> str:

@@ -27,7 +27,8 @@ T = TypeVar("T")
 log = structlog.get_logger("ship")
 
 IDLE_S = 0.5  # pause unless a full load was waiting: few large writes cost less than many small ones
-WAIT_FIRST_S, WAIT_MAX_S = 0.5, 8.0  # waits double from the first to the longest; one house is no storm
+WAIT_FIRST_S, WAIT_MAX_S = 0.5, 4.0  # waits double from the first to the longest; one house is no storm
+SHRINK, GROW = 8, 2  # a load that the store did not take is followed by a smaller one, one that it took by a larger
 WAIT_SPREAD = 0.25  # by how much a wait may be longer, so that many houses do not come back to one store at once
 ASKED_MAX_S = 600.0  # longest wait that a store may ask for
 KEEP_BYTES = 64 << 20  # journal kept behind the shipper, so that duplicates are recognised after a restart
@@ -80,6 +81,7 @@ class Shipper:
         self.quarantined = 0
         self.repeated = 0
         self.cpu_s = 0.0
+        self._records = RECORDS_MAX  # taken at once; few while the store is away, so that asking costs little
         if self.position > journal.end:
             raise ValueError(
                 f"the operations database has shipped up to {self.position}, but the journal in {journal.folder} ends "
@@ -170,7 +172,8 @@ class Shipper:
         if self.hold.replaying is not None:
             self.hold.replayed(clock(), await self._in_thread(self.repeat_once, self.hold.replaying))
             return True
-        shipped = await self._in_thread(self.ship_once)
+        shipped = await self._in_thread(self.ship_once, self._records)
+        self._records = min(self._records * GROW, RECORDS_MAX)
         if shipped:
             self.hold.shipped(clock(), self.position)
         return shipped > 0 and self.full
@@ -198,6 +201,7 @@ class Shipper:
             text = "the store takes nothing: readings wait in the journal"
             log.warning(text, why=str(trouble), needs_a_person=trouble.needs_person)
         self.away, self.needs_person = str(trouble), trouble.needs_person
+        self._records = max(self._records // SHRINK, 1)
         self.hold.failed()
 
     def _tell_back(self) -> None:
