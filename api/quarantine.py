@@ -9,6 +9,7 @@ import structlog
 from fastapi import APIRouter, Depends, Path, Query
 from starlette.concurrency import run_in_threadpool
 
+from api import quarantine_forms as forms
 from api import schemas
 from api.house import House
 from api.problems import Problem
@@ -38,7 +39,7 @@ def routes(house: House) -> APIRouter:
     """Return the routes of this file for one house."""
     router = APIRouter(prefix="/api/quarantine", tags=["quarantine"])
 
-    @router.get("", response_model=schemas.QuarantineForm, summary="Messages that could not be read")
+    @router.get("", response_model=forms.QuarantineForm, summary="Messages that could not be read")
     async def quarantine(
         choice: Annotated[Choice, Depends(_asked)],
         limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 100,
@@ -49,11 +50,11 @@ def routes(house: House) -> APIRouter:
 
     @router.post(
         "/replay",
-        response_model=schemas.ReplayedForm,
+        response_model=forms.ReplayedForm,
         responses={422: {"model": schemas.ProblemForm}},
         summary="Read messages again",
     )
-    async def replay(body: schemas.ReplayForm) -> dict[str, Any]:
+    async def replay(body: forms.ReplayForm) -> dict[str, Any]:
         """Mark the messages that match; the house takes them within seconds, or at its next start.
 
         What can be read now moves to the store; what cannot stays, with its new reason and one attempt more.
@@ -64,11 +65,11 @@ def routes(house: House) -> APIRouter:
 
     @router.post(
         "/purge",
-        response_model=schemas.PurgedForm,
+        response_model=forms.PurgedForm,
         responses={409: {"model": schemas.ProblemForm}, 422: {"model": schemas.ProblemForm}},
         summary="Delete messages for good",
     )
-    async def purge(body: schemas.PurgeForm) -> dict[str, Any]:
+    async def purge(body: forms.PurgeForm) -> dict[str, Any]:
         """Delete the messages that match, provided that they are as many as ``expected``: what was looked at goes."""
         choice = _choice(body)
         found = await run_in_threadpool(house.operations.quarantine_number, choice)
@@ -78,7 +79,7 @@ def routes(house: House) -> APIRouter:
         log.warning("messages purged from quarantine", who=body.who.strip(), messages=purged)
         return {"purged": purged}
 
-    @router.get("/{number}", response_model=schemas.QuarantineDetail, summary="One message, whole")
+    @router.get("/{number}", response_model=forms.QuarantineDetail, summary="One message, whole")
     async def message(number: Annotated[int, Path(ge=0, le=1 << 53, description="Its number.")]) -> dict[str, Any]:
         """Return one message in quarantine with its payload as received, and as a person may look at it."""
         row = await run_in_threadpool(house.operations.quarantine_show, number)
@@ -106,7 +107,7 @@ def _page(house: House, choice: Choice, limit: int, before: int | None) -> dict[
     }
 
 
-def _choice(body: schemas.ChoiceForm) -> Choice:
+def _choice(body: forms.ChoiceForm) -> Choice:
     numbers = None if body.numbers is None else tuple(body.numbers)
     return Choice(body.reason, body.device, body.kind, body.topic, body.since_ms, body.until_ms, numbers)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -11,18 +11,20 @@ STATES = ("silent", "fine", "info", "minor", "major", "critical")  # names of -1
 Severity = Literal["critical", "major", "minor", "info"]
 
 
-class _Form(BaseModel):
+class Form(BaseModel):
+    """What every form is: nothing beyond what it declares."""
+
     model_config = ConfigDict(extra="forbid")
 
 
-class Words(_Form):
+class Words(Form):
     """One text in both languages."""
 
     en: str
     zh: str
 
 
-class FieldForm(_Form):
+class FieldForm(Form):
     """One measured quantity of a kind, or one fact of its assets."""
 
     name: str = Field(examples=["power_w"])
@@ -36,7 +38,7 @@ class FieldForm(_Form):
     codes: dict[int, str] = Field(description="Meaning of each number of a code.")
 
 
-class KindForm(_Form):
+class KindForm(Form):
     """A kind of facility, with what it reports and what is known of it."""
 
     name: str = Field(examples=["streetlight"])
@@ -49,7 +51,7 @@ class KindForm(_Form):
     assets: int = Field(description="How many the registry holds.")
 
 
-class RuleForm(_Form):
+class RuleForm(Form):
     """One rule, as people meet it in alerts."""
 
     id: str
@@ -59,7 +61,7 @@ class RuleForm(_Form):
     kind: str = Field(description="What sort of rule it is.", examples=["expression", "lighting_rate"])
 
 
-class CityForm(_Form):
+class CityForm(Form):
     """Which city this is, its kinds, and how its clock stands."""
 
     id: str
@@ -79,7 +81,7 @@ class CityForm(_Form):
     rules: list[RuleForm]
 
 
-class MapForm(_Form):
+class MapForm(Form):
     """All assets as columns, in registry rows, for drawing: position i of each column is row i."""
 
     revision: str
@@ -92,7 +94,7 @@ class MapForm(_Form):
     state: list[State] = Field(description="0 fine, 1 info, 2 minor, 3 major, 4 critical, -1 silent.")
 
 
-class AssetForm(_Form):
+class AssetForm(Form):
     """One asset with its place and present state."""
 
     row: int
@@ -114,7 +116,7 @@ class AssetForm(_Form):
     keeper: str
 
 
-class AssetsForm(_Form):
+class AssetsForm(Form):
     """A page of assets in registry order."""
 
     total: int = Field(description="How many match the filters.")
@@ -122,7 +124,7 @@ class AssetsForm(_Form):
     next_after: int | None = Field(description="Ask for the next page with ``after``; null on the last.")
 
 
-class Acknowledgement(_Form):
+class Acknowledgement(Form):
     """Who has taken an alert on, and when."""
 
     who: str
@@ -130,7 +132,7 @@ class Acknowledgement(_Form):
     at_ms: int | None
 
 
-class AlertForm(_Form):
+class AlertForm(Form):
     """One rule on one entity, from onset to clear."""
 
     id: str
@@ -153,7 +155,7 @@ class AlertForm(_Form):
     acknowledged: Acknowledgement | None
 
 
-class PendingForm(_Form):
+class PendingForm(Form):
     """A condition that holds but has not held long enough to be an alert."""
 
     rule: str
@@ -162,7 +164,7 @@ class PendingForm(_Form):
     since_ms: int
 
 
-class AlertsForm(_Form):
+class AlertsForm(Form):
     """A page of alerts, newest first; or, for ``state=pending``, the conditions under way."""
 
     alerts: list[AlertForm]
@@ -170,14 +172,14 @@ class AlertsForm(_Form):
     next_before: int | None = Field(description="Ask for older ones with ``before``; null on the last page.")
 
 
-class AcknowledgeForm(_Form):
+class AcknowledgeForm(Form):
     """Who takes the alert on, and what they say about it."""
 
     who: str = Field(min_length=1, max_length=80, examples=["Duty officer"])
     note: str = Field(default="", max_length=500)
 
 
-class ValueForm(_Form):
+class ValueForm(Form):
     """The newest trusted value of one field."""
 
     field: str
@@ -195,7 +197,7 @@ class AssetDetail(AssetForm):
     alerts: list[AlertForm]
 
 
-class HistoryForm(_Form):
+class HistoryForm(Form):
     """Readings of one asset over time, thinned to at most ``points`` a field."""
 
     id: str
@@ -206,7 +208,7 @@ class HistoryForm(_Form):
     values: dict[str, list[float | None]]
 
 
-class LastForm(_Form):
+class LastForm(Form):
     """Newest trusted values of all assets of one kind, as columns."""
 
     kind: str
@@ -216,7 +218,7 @@ class LastForm(_Form):
     values: dict[str, list[float | None]]
 
 
-class LightingForm(_Form):
+class LightingForm(Form):
     """How many of the lamps that should burn do burn, on one road, cabinet or grid cell."""
 
     scope: Literal["road", "cabinet", "grid"]
@@ -232,7 +234,7 @@ class LightingForm(_Form):
     time_ms: int
 
 
-class LedgerRow(_Form):
+class LedgerRow(Form):
     """Readings of one kind: received = stored + quarantined + duplicate + pending."""
 
     kind: str
@@ -245,7 +247,7 @@ class LedgerRow(_Form):
     balanced: bool
 
 
-class LedgerForm(_Form):
+class LedgerForm(Form):
     """The ledger by kind, and their sum."""
 
     kinds: list[LedgerRow]
@@ -253,81 +255,7 @@ class LedgerForm(_Form):
     balanced: bool = Field(description="Every kind balances.")
 
 
-class QuarantineRow(_Form):
-    """A message that could not be read."""
-
-    id: int
-    arrival_ms: int
-    reason: str
-    detail: str
-    topic: str
-    kind: str
-    device: str
-    bytes: int
-    attempts: int = Field(description="How often it was read again in vain.")
-    asked_ms: int | None = Field(description="Since when it waits to be read again.")
-    replayable: bool = Field(description="It came from the broker and can go the way of a message again.")
-
-
-class QuarantineForm(_Form):
-    """A page of messages in quarantine, newest first, and its books by reason."""
-
-    counts: dict[str, int] = Field(description="Held now.")
-    let_go: dict[str, int] = Field(description="Gone because a device, a reason or the whole had too many.")
-    purged: dict[str, int] = Field(description="Deleted by people.")
-    replayed: int = Field(description="Read after all.")
-    matching: int = Field(description="How many match the filters.")
-    messages: list[QuarantineRow]
-    next_before: int | None = Field(description="Ask for older ones with ``before``; null on the last page.")
-
-
-class QuarantineDetail(QuarantineRow):
-    """A message in quarantine, whole."""
-
-    payload_text: str | None = Field(description="As UTF-8, null where it is not text.")
-    payload_base64: str
-    form: Literal["json", "text", "binary"]
-    shown: str = Field(description="JSON laid out, text, or a dump; every character that does not print is escaped.")
-
-
-class ChoiceForm(_Form):
-    """Which messages: all conditions that are given hold."""
-
-    reason: str | None = Field(default=None, max_length=32)
-    device: str | None = Field(default=None, max_length=64)
-    kind: str | None = Field(default=None, max_length=48)
-    topic: str | None = Field(default=None, max_length=256, description="Part of the topic.")
-    since_ms: int | None = Field(default=None, ge=0, le=1 << 53)
-    until_ms: int | None = Field(default=None, ge=0, le=1 << 53)
-    numbers: list[Annotated[int, Field(ge=0, le=1 << 53)]] | None = Field(default=None, max_length=500)
-
-
-class ReplayForm(ChoiceForm):
-    """Who wants which messages to be read again."""
-
-    who: str = Field(min_length=1, max_length=80, examples=["Duty officer"])
-
-
-class ReplayedForm(_Form):
-    """How many messages are to be read again; what never came from the broker is not among them."""
-
-    asked: int
-
-
-class PurgeForm(ChoiceForm):
-    """Who deletes which messages, and how many these are."""
-
-    who: str = Field(min_length=1, max_length=80)
-    expected: int = Field(ge=0, description="How many match, as the one who purges has seen it.")
-
-
-class PurgedForm(_Form):
-    """How many messages were deleted."""
-
-    purged: int
-
-
-class PartForm(_Form):
+class PartForm(Form):
     """How one part of the house is doing."""
 
     name: str = Field(examples=["broker"])
@@ -335,7 +263,7 @@ class PartForm(_Form):
     says: str
 
 
-class HealthForm(_Form):
+class HealthForm(Form):
     """Whether the house does its work, part by part."""
 
     well: bool

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from api import schemas
+from api import quarantine_forms, schemas
 from api.house import LightingRate, Part
 from devices.topics import up
 from storage.timeseries import StoreAway
@@ -210,11 +210,14 @@ async def test_quarantine_shows_what_could_not_be_read_whole(house: SmallHouse, 
     topic = up(CITY, "streetlight", "lamp-0001")
     house.receive([Sent(topic, b"{broken"), Sent(topic, b"\xff\xfe"), Sent(up(CITY, "manhole", "stranger"), b"{}")])
     house.ship()
-    found = schemas.QuarantineForm.model_validate(await told(client, "/api/quarantine"))
+    found = quarantine_forms.QuarantineForm.model_validate(await told(client, "/api/quarantine"))
     assert found.counts == {"unreadable": 2, "unknown_device": 1}
     assert found.messages[0].device == "stranger", "newest first"
     broken = (await told(client, "/api/quarantine?reason=unreadable&device=lamp-0001"))["messages"]
-    shown = [schemas.QuarantineDetail.model_validate(await told(client, f"/api/quarantine/{m['id']}")) for m in broken]
+    shown = [
+        quarantine_forms.QuarantineDetail.model_validate(await told(client, f"/api/quarantine/{m['id']}"))
+        for m in broken
+    ]
     assert [each.payload_text for each in shown] == [None, "{broken"]
     assert base64.b64decode(shown[0].payload_base64) == b"\xff\xfe"
 
