@@ -9,7 +9,7 @@ from pathlib import Path
 
 from devices.kinds import Catalog
 from storage.records import Header, Reader, Totals
-from storage.segments import Damage, DamagedHeaderError, Frame, base_of, frames, read_header
+from storage.segments import Damage, DamagedHeaderError, Frame, base_of, frames, is_segment, read_header
 
 ASIDE_MAX = 16  # damaged stretches kept as evidence; the oldest goes first
 REPORTS_MAX = 100  # sentences kept; later ones say nothing new
@@ -104,6 +104,9 @@ def recover(folder: Path, catalog: Catalog, aside: Aside) -> Recovered:
     """Return what a folder's segments hold; only the newest is read through, older ones when someone reads them."""
     found = Recovered([], 0, 0, {})
     for path in sorted(folder.glob("segment-*.log")):
+        if not is_segment(path):
+            aside.report(f"{path.name} is no segment; it was left alone")
+            continue
         size = path.stat().st_size
         found.end = max(found.end, base_of(path) + size)
         try:

@@ -7,6 +7,7 @@ position is part of the checksum, so that bytes that ended up in the wrong place
 from __future__ import annotations
 
 import os
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -20,8 +21,11 @@ from storage.records import FORMAT, Header
 MAGIC = b"LLR1"
 HEADER_MAGIC = b"LLJ1"
 FRAME = struct.Struct("<4sII")
+_NAME = re.compile(r"segment-([0-9]{20})\.log")
 _PLACE = struct.Struct("<QI")
 HEADERS_MAX = 1 << 20  # bytes among which the second copy of a header is sought
+WINDOW = 1 << 16  # bytes among which the next frame is sought at a time
+POSITION_MAX = 1 << 62  # no journal comes so far
 BODY_MAX = 1 << 30  # a longer frame was never written: its length is damaged
 
 
@@ -54,6 +58,12 @@ def frame(position: int, body: bytes, magic: bytes = MAGIC) -> bytes:
 def segment_path(folder: Path, base: int) -> Path:
     """Return the file of the segment whose first byte has position ``base``."""
     return folder / f"segment-{base:020d}.log"
+
+
+def is_segment(path: Path) -> bool:
+    """Say whether a file is named as a segment is; people leave copies and other things in a folder."""
+    number = _NAME.fullmatch(path.name)
+    return number is not None and int(number[1]) < POSITION_MAX and path.is_file()
 
 
 def base_of(path: Path) -> int:
@@ -150,18 +160,38 @@ def _frame_at(file: BinaryIO, position: int, magic: bytes, room: int) -> Frame |
 
 
 def _next_frame(file: BinaryIO, base: int, after: int, limit: int, magic: bytes) -> int:
-    """Return the position of the first whole frame behind ``after``, or ``limit`` when there is none."""
-    file.seek(after - base)
-    rest = file.read(limit - after)
-    place = rest.find(magic, 1)
-    while place >= 0:
-        if len(rest) >= place + FRAME.size:
-            _, length, checksum = FRAME.unpack_from(rest, place)
-            body = memoryview(rest)[place + FRAME.size : place + FRAME.size + length]
-            if len(body) == length and crc(after + place, body) == checksum:
-                return after + place
-        place = rest.find(magic, place + 1)
+    """Return the position of the first whole frame behind ``after``, or ``limit`` when there is none.
+
+    What looks like the head of a frame may stand in a payload, put there by whoever sent it, with any length. A large
+    one is therefore only read through where another frame, or the end, follows it.
+    """
+    at = after + 1
+    while at < limit:
+        file.seek(at - base)
+        window = file.read(min(WINDOW, limit - at))
+        place = window.find(magic)
+        while place >= 0:
+            file.seek(at + place - base)
+            if _worth_reading(file, base, at + place, limit) and _frame_at(file, at + place, magic, limit - at - place):
+                return at + place
+            place = window.find(magic, place + 1)
+        if at + len(window) >= limit or not window:
+            return limit
+        at += len(window) - len(magic) + 1
     return limit
+
+
+def _worth_reading(file: BinaryIO, base: int, position: int, limit: int) -> bool:
+    """Return whether a frame may begin at ``position``, where ``file`` stands and stays."""
+    head = file.read(FRAME.size)
+    end = position + FRAME.size + (FRAME.unpack(head)[1] if len(head) == FRAME.size else BODY_MAX)
+    if end < limit and end - position > WINDOW:
+        file.seek(end - base)
+        follows = file.read(len(MAGIC)) == MAGIC
+    else:
+        follows = end <= limit
+    file.seek(position - base)
+    return follows
 
 
 def sync_folder(folder: Path) -> None:

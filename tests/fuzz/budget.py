@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -27,9 +29,11 @@ def within_limit(check: Check, data: bytes) -> None:
 
 
 def memory_folder(prefix: str) -> Path:
-    """Make a folder in memory where there is one: a harness opens hundreds of journals a second."""
+    """Make a folder, in memory where there is one: a harness opens hundreds of journals a second. It goes at the end."""
     memory = Path("/dev/shm")
-    return Path(tempfile.mkdtemp(prefix=prefix, dir=memory if os.access(memory, os.W_OK) else None))
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=memory if os.access(memory, os.W_OK) else None))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _measured(check: Check, data: bytes) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from storage.timeseries import OwnPoint
 from tests.fuzz.payloads import CATALOG, NOW
 
 KIND = CATALOG["streetlight"]
+REGISTRY = Registry(CATALOG, [Asset("lamp-0001", KIND.name, "lamp")])
+WRITER = LineWriter(REGISTRY)
 
 
 def check(data: bytes) -> None:
@@ -53,9 +56,10 @@ def _point(texts: list[str], numbers: list[float]) -> None:
 def _readings(road: str, numbers: np.ndarray[tuple[int], np.dtype[np.float64]]) -> None:
     values = np.full((len(KIND.fields), 4), np.nan)
     values.flat[: len(numbers)] = numbers
-    registry = Registry(CATALOG, [Asset("lamp-0001", KIND.name, "lamp", road=road)])
+    REGISTRY.assets[0] = replace(REGISTRY.assets[0], road=road)
+    WRITER._heads[0] = None
     batch = make_batch(KIND, NOW, NOW + np.arange(4), [0] * 4, values)
-    found = LineWriter(registry).lines(batch)
+    found = WRITER.lines(batch)
     assert sorted(found.rows.tolist()) == [0, 1, 2, 3]
     for line, row in zip(found.lines, found.rows.tolist(), strict=True):
         parsed = parse_line(line)
