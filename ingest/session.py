@@ -26,6 +26,7 @@ __all__ = ["BrokerOptions", "BrokerTroubleError", "Delivery", "Session", "TlsOpt
 STABLE_S = 10.0  # a connection that lasted so long begins again with the shortest wait
 BRIEF_MAX = 3  # connections in a row that end early and without a word: perhaps somebody else uses our client id
 SUSPECT_S = 5.0  # wait after so many, doubling with each further one
+SUSPECT_MOST_S = 60.0  # at most: it may have been a line that drops again and again, and that is over now
 
 log = structlog.get_logger("ingest")
 
@@ -198,7 +199,7 @@ class Session:
                 f"closed {self._brief} times in a row soon after connecting; perhaps {taken_over(options)}"
             )
             suspect_s = SUSPECT_S * 2.0 ** min(self._brief - BRIEF_MAX, 30)
-            self.retry_in_s = min(options.taken_over_s, max(self.retry_in_s, suspect_s))
+            self.retry_in_s = min(options.taken_over_s, SUSPECT_MOST_S, max(self.retry_in_s, suspect_s))
         log.warning("no connection to the broker", why=self.last_error, retry_in_s=round(self.retry_in_s, 2))
 
 

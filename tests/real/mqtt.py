@@ -29,12 +29,15 @@ class Publisher:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._unread = b""
         secret = None if password is None else password.encode()
-        self._socket.sendall(
-            mqtt5.ConnectPacket(client_id, username=username, password=secret, clean_start=True, keep_alive=60).write()
-        )
-        welcome = self._packet()
-        assert isinstance(welcome, mqtt5.ConnAckPacket), welcome
-        assert welcome.reason_code == 0, welcome
+        hello = mqtt5.ConnectPacket(client_id, username=username, password=secret, clean_start=True, keep_alive=60)
+        try:
+            self._socket.sendall(hello.write())
+            welcome = self._packet()
+            assert isinstance(welcome, mqtt5.ConnAckPacket), welcome
+            assert welcome.reason_code == 0, welcome
+        except BaseException:
+            self._socket.close()
+            raise
         self._window = min(welcome.receive_max, 500)
 
     def publish(
