@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from devices.yamlfile import ConfigError
 from lamplighter import __version__
-
-if TYPE_CHECKING:
-    from lamplighter.settings import Settings  # imported by the commands that need it, so that --help stays quick
+from lamplighter.config_option import Config, settings_of, settings_path
+from lamplighter.quarantine_commands import app as quarantine_app
 
 app = typer.Typer(
     name="lamplighter",
@@ -23,7 +22,6 @@ app = typer.Typer(
 )
 rules_app = typer.Typer(help="Check rules before they judge.", no_args_is_help=True)
 devices_app = typer.Typer(help="The registry: what the city owns.", no_args_is_help=True)
-quarantine_app = typer.Typer(help="Messages that could not be read, kept whole.", no_args_is_help=True)
 dashboards_app = typer.Typer(help="Grafana boards as code.", no_args_is_help=True)
 app.add_typer(rules_app, name="rules")
 app.add_typer(devices_app, name="devices")
@@ -31,13 +29,6 @@ app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(dashboards_app, name="dashboards")
 
 MENDABLE = ("SchemaTooNewError", "BrokerStartError")  # by name: their modules are heavy and most commands need neither
-
-Config = Annotated[
-    Path | None,
-    typer.Option(
-        "--config", "-c", help="Settings file; default lamplighter.yaml where there is one.", show_default=False
-    ),
-]
 
 
 @app.command()
@@ -62,7 +53,7 @@ def run(config: Config = None) -> None:
     """Watch the city that the settings describe, until stopped."""
     from lamplighter.service import run_service
 
-    raise typer.Exit(run_service(_settings(config)))
+    raise typer.Exit(run_service(settings_of(config)))
 
 
 @app.command()
@@ -97,7 +88,7 @@ def simulate(
 
     raise typer.Exit(
         run_simulation(
-            _settings(config), seed, speed, seconds(run_for) if run_for else None, truth, registry_out, faults=faults
+            settings_of(config), seed, speed, seconds(run_for) if run_for else None, truth, registry_out, faults=faults
         )
     )
 
@@ -115,7 +106,44 @@ def replay(
     """Play recorded data over MQTT."""
     from lamplighter.play import run_replay
 
-    raise typer.Exit(run_replay(_settings(config), file, mapping, speed, adopt=adopt))
+    raise typer.Exit(run_replay(settings_of(config), file, mapping, speed, adopt=adopt))
+
+
+@app.command()
+def load(
+    config: Config = None,
+    rate: Annotated[float, typer.Option(min=0, help="Readings a second; 0 for as many as the broker takes.")] = 1000.0,
+    run_for: Annotated[str, typer.Option("--for", help="Stop after this long, such as 60s or 10m.")] = "",
+    count: Annotated[int, typer.Option(min=0, help="Stop after so many messages; 0 for no limit.")] = 0,
+    connections: Annotated[
+        int, typer.Option(min=0, help="Connections that carry all devices; 0 gives each one of its own.")
+    ] = 4,
+    devices: Annotated[int, typer.Option(min=0, help="Only so many of the registry's devices; 0 for all.")] = 0,
+    qos: Annotated[int, typer.Option(min=0, max=1, help="0 or 1.")] = 1,
+    readings: Annotated[
+        list[str] | None, typer.Option(help="Readings in one message of a kind, as in streetlight=50.")
+    ] = None,
+    faults: Annotated[float, typer.Option(min=0, max=1, help="Share of the devices that go wrong.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="What values and faults are drawn from.")] = 1,
+    told: Annotated[Path | None, typer.Option(help="Write the faults that were told here, as JSON lines.")] = None,
+) -> None:
+    """Let the registry's devices speak to the broker of the settings, as quickly as asked, to measure a house."""
+    from lamplighter.durations import seconds
+    from lamplighter.load_command import Wish, readings_by_kind, run_load
+
+    wish = Wish(
+        rate,
+        seconds(run_for) if run_for else None,
+        count or None,
+        connections,
+        devices,
+        qos,
+        readings_by_kind(readings or []),
+        faults,
+        seed,
+        told,
+    )
+    raise typer.Exit(run_load(settings_of(config), wish))
 
 
 @rules_app.command("check")
@@ -127,7 +155,7 @@ def rules_check(
     from alerts.rules import load_rules
     from devices.kinds import load_catalog
 
-    settings = _settings(config)
+    settings = settings_of(config)
     path = file or settings.rules
     rules = load_rules(path, load_catalog(*settings.kinds))
     typer.echo(f"{path}: {len(rules.rules)} rules, all in order")
@@ -148,7 +176,7 @@ def dashboards_build(
 
     if language not in LANGUAGES:
         raise ConfigError([f"--language: expected one of {', '.join(LANGUAGES)}; found '{language}'"])
-    settings = _settings(config)
+    settings = settings_of(config)
     catalog = load_catalog(*settings.kinds)
     rules = load_rules(settings.rules, catalog)
     for path in build_all(catalog, out, language, rules=rules, tiles=tiles, timezone=settings.city.timezone):
@@ -162,7 +190,7 @@ def devices_import(
     """Take assets into the registry, all or nothing."""
     from lamplighter.registry_commands import import_files
 
-    typer.echo(import_files(_settings(config), files))
+    typer.echo(import_files(settings_of(config), files))
 
 
 @devices_app.command("list")
@@ -175,7 +203,7 @@ def devices_list(
     """List the registry."""
     from lamplighter.registry_commands import list_devices
 
-    list_devices(_settings(config), kind, road, limit)
+    list_devices(settings_of(config), kind, road, limit)
 
 
 @devices_app.command("show")
@@ -183,27 +211,7 @@ def devices_show(device_id: str, config: Config = None) -> None:
     """Show one device: its file, its last values, its open alerts."""
     from lamplighter.registry_commands import show_device
 
-    raise typer.Exit(show_device(_settings(config), device_id))
-
-
-@quarantine_app.command("list")
-def quarantine_list(
-    config: Config = None,
-    reason: Annotated[str, typer.Option(help="Only this reason.")] = "",
-    limit: Annotated[int, typer.Option(help="At most so many.")] = 50,
-) -> None:
-    """List messages that could not be read, newest first."""
-    from lamplighter.registry_commands import list_quarantine
-
-    list_quarantine(_settings(config), reason, limit)
-
-
-@quarantine_app.command("show")
-def quarantine_show(number: int, config: Config = None) -> None:
-    """Show one message whole, with the reason."""
-    from lamplighter.registry_commands import show_quarantine
-
-    raise typer.Exit(show_quarantine(_settings(config), number))
+    raise typer.Exit(show_device(settings_of(config), device_id))
 
 
 @app.command()
@@ -211,7 +219,7 @@ def reload(config: Config = None) -> None:
     """Have the running house take up changed rules and newly imported devices."""
     from lamplighter.asking import ask_to_reload
 
-    raise typer.Exit(ask_to_reload(_settings(config)))
+    raise typer.Exit(ask_to_reload(settings_of(config)))
 
 
 @app.command()
@@ -219,20 +227,7 @@ def doctor(config: Config = None) -> None:
     """Check settings, broker, database, clock and disk, and say what to do."""
     from lamplighter.doctor import examine
 
-    raise typer.Exit(examine(_settings_path(config)))
-
-
-def _settings_path(config: Path | None) -> Path | None:
-    if config is not None:
-        return config
-    usual = Path("lamplighter.yaml")
-    return usual if usual.exists() else None
-
-
-def _settings(config: Path | None) -> Settings:
-    from lamplighter.settings import load_settings
-
-    return load_settings(_settings_path(config))
+    raise typer.Exit(examine(settings_path(config)))
 
 
 def _version(value: bool) -> None:

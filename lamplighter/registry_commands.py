@@ -1,4 +1,4 @@
-"""The commands that read and write the registry and the quarantine."""
+"""The commands that read and write the registry."""
 
 from __future__ import annotations
 
@@ -10,18 +10,16 @@ from zoneinfo import ZoneInfo
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Column, Table
+from rich.table import Table
 
 from devices.importing import Imported, read_assets_csv, read_geojson
 from devices.kinds import Catalog, load_catalog
-from devices.payloads import REASONS
 from devices.registry import Registry
 from devices.yamlfile import ConfigError
 from lamplighter.output import make_console
 from lamplighter.settings import Settings
 from lamplighter.wiring import make_store
 from storage.operations import Operations
-from storage.quarantine import REFUSED
 from storage.timeseries import History, StoreAway, TimeSeries
 
 HOUR_MS = 3_600_000
@@ -146,45 +144,6 @@ def _latest(store: TimeSeries, kind: str, device_id: str, fields: Sequence[str])
     now_ms = int(datetime.now(UTC).timestamp() * 1000)
     found = store.history(kind, device_id, fields, now_ms - HOUR_MS, now_ms, POINTS)
     return found if found.time_ms else store.history(kind, device_id, fields, now_ms - 24 * HOUR_MS, now_ms, POINTS)
-
-
-def list_quarantine(settings: Settings, reason: str, limit: int) -> None:
-    """Print quarantined messages, newest first. Raises ConfigError for a reason that there is not."""
-    known = (*REASONS, REFUSED)
-    if reason and reason not in known:
-        raise ConfigError([f"--reason: expected one of {', '.join(known)}; found '{reason}'"])
-    operations = Operations(settings.operations_url())
-    zone = ZoneInfo(settings.city.timezone)
-    try:
-        rows = operations.quarantine_list(limit, reason=reason or None)
-    finally:
-        operations.close()
-    table = Table("no.", "arrived", "reason", "detail", Column("topic", no_wrap=True), "bytes")
-    for row in rows:
-        arrived = datetime.fromtimestamp(row.arrival_ms / 1000, zone).strftime("%Y-%m-%d %H:%M:%S")
-        table.add_row(str(row.id), arrived, row.reason, escape(row.detail), escape(row.topic), str(len(row.payload)))
-    console = make_console()
-    console.print(table)
-    console.print(
-        f"{len(rows)} message{'' if len(rows) == 1 else 's'}; 'lamplighter quarantine show NO.' shows one whole"
-    )
-
-
-def show_quarantine(settings: Settings, number: int) -> int:
-    """Print one quarantined message whole; 1 when there is none of that number."""
-    operations = Operations(settings.operations_url())
-    try:
-        row = operations.quarantine_show(number)
-    finally:
-        operations.close()
-    console = make_console()
-    if row is None:
-        console.print(f"no message {number} in quarantine")
-        return 1
-    head = f"topic    {row.topic}\nreason   {row.reason}\ndetail   {row.detail}\nbytes    {len(row.payload)}\n"
-    console.print(escape(head), soft_wrap=True)
-    console.print(escape(row.payload.decode("utf-8", errors="backslashreplace")), soft_wrap=True)
-    return 0
 
 
 def _registry(settings: Settings) -> Registry:

@@ -7,13 +7,15 @@ from typing import Literal, NamedTuple
 import msgspec
 
 LINE = 16  # bytes in a line of a dump
+MOSTLY = 0.75  # of plain letters make a text of bytes that are not all text
 
 
 class Plain(NamedTuple):
     """A payload made visible.
 
     Attributes:
-        form: ``json`` (laid out, otherwise as sent), ``text`` (as sent) or ``binary`` (a dump in hexadecimal).
+        form: ``json`` (laid out, otherwise as sent), ``text`` (as sent; a few bytes that are none may stand escaped in
+            it) or ``binary`` (a dump in hexadecimal).
         text: printable characters and newlines, nothing else.
     """
 
@@ -29,7 +31,10 @@ def plainly(payload: bytes) -> Plain:
     try:
         text = payload.decode()
     except UnicodeDecodeError:
-        return Plain("binary", dump(payload))
+        letters = sum(32 <= byte < 127 for byte in payload)
+        if letters < MOSTLY * len(payload):
+            return Plain("binary", dump(payload))
+        return Plain("text", visible(payload.decode(errors="backslashreplace")))
     try:
         msgspec.json.decode(payload)
         laid_out = msgspec.json.format(payload, indent=2).decode()

@@ -83,6 +83,7 @@ class Choice:
         text: somewhere in the topic; upper and lower case are the same.
         since_ms, until_ms: arrived at or after the one and before the other, epoch milliseconds.
         numbers: these messages, at most NUMBERS_MAX.
+        asked: those that wait to be read again.
     """
 
     reason: str | None = None
@@ -92,6 +93,7 @@ class Choice:
     since_ms: int | None = None
     until_ms: int | None = None
     numbers: tuple[int, ...] | None = None
+    asked: bool = False
 
     def where(self) -> ColumnElement[bool]:
         """Return the condition. Raises ValueError for more than NUMBERS_MAX numbers."""
@@ -105,6 +107,7 @@ class Choice:
             None if not self.text else func.lower(table.c.topic).contains(self.text.lower(), autoescape=True),
             None if self.since_ms is None else table.c.arrival_ms >= self.since_ms,
             None if self.until_ms is None else table.c.arrival_ms < self.until_ms,
+            table.c.asked_ms.is_not(None) if self.asked else None,
             None if self.numbers is None else (table.c.id.in_(self.numbers) if self.numbers else false()),
         ]
         return and_(true(), *(condition for condition in wanted if condition is not None))
