@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,8 @@ from devices.batch import Batch
 from devices.kinds import Field, Kind
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Places = npt.NDArray[np.intp]
 
 DERIVED: dict[str, str] = {
     "expected_on": "lamps and cabinets: meant to burn now, by sun and schedule (yes or no)",
@@ -21,13 +24,19 @@ DERIVED: dict[str, str] = {
     "local_hour": "hour of the local day, 0 up to 24, to the minute",
 }
 YES_OR_NO = ("expected_on",)
+BY_NIGHT = frozenset(("expected_on", "on_for_min", "off_for_min"))
 
 
-class Columns(Protocol):
-    """Where an expression finds its names, each a column of the same length."""
+class Looked:
+    """The columns of a plain look-up, with room for what terms make of them."""
 
-    def __call__(self, name: str) -> Floats:
-        """Return the column of a name, NaN where unknown."""
+    def __init__(self, columns: Callable[[str], Floats]) -> None:
+        self._columns = columns
+        self.made: dict[Any, Any] = {}
+
+    def __call__(self, name: str) -> Floats | None:
+        """Return the column of a name."""
+        return self._columns(name)
 
 
 class BatchColumns:
@@ -35,41 +44,105 @@ class BatchColumns:
 
     Args:
         fleet: holds registry and sky.
-        batch: the readings.
-        carried: take fields from the devices' latest trusted values rather than from the readings alone.
+        batch: the readings, each newer than its device's reading before.
+        at: (n,) places of their devices in the kind's live columns.
+        turn: (n,) how many readings of the same device stand before each, None where every device stands once.
+        group: (n,) a number for each reading's device, from 0; only with ``turn``.
+
+    Attributes:
+        made: what was worked out so far, by name or term.
+        absent: a byte a field, one where no reading has it inside its physical range.
+        partial: a byte a field, one where some reading lacks it.
     """
 
-    def __init__(self, fleet: Fleet, batch: Batch, *, carried: bool = False) -> None:
-        self.fleet, self.batch, self.carried = fleet, batch, carried
-        self._live = fleet.live[batch.kind.name]
-        self._made: dict[str, Floats] = {}
+    def __init__(
+        self, fleet: Fleet, batch: Batch, at: Places, turn: Places | None = None, group: Places | None = None
+    ) -> None:
+        self.fleet, self.batch, self.at, self.turn, self.group = fleet, batch, at, turn, group
+        self.time_ms = batch.time_ms
+        self.live = fleet.live[batch.kind.name]
+        self.trusted: Floats = batch.values
+        if np.count_nonzero(batch.suspect):
+            self.trusted = np.where(batch.suspect, np.nan, batch.values)
+        missing = np.isnan(self.trusted)
+        self.partial = np.logical_or.reduce(missing, axis=1).tobytes()
+        self.absent = np.logical_and.reduce(missing, axis=1).tobytes() if len(at) else self.partial
+        self.made: dict[Any, Any] = {}
+        self._carried: Carried | None = None
 
-    def __call__(self, name: str) -> Floats:
-        """Return the column of a name over the batch's rows."""
-        made = self._made.get(name)
-        if made is None:
-            made = self._made[name] = self._make(name)
-        return made
+    def __len__(self) -> int:
+        return len(self.at)
+
+    def __call__(self, name: str) -> Floats | None:
+        """Return the column of a name over the batch's rows; None where no reading has it."""
+        number = self.live.columns.get(name)
+        if number is not None:
+            return None if self.absent[number] else self.trusted[number]
+        found: Floats | None = self.made.get(name)
+        return self._make(name) if found is None else found
 
     def _make(self, name: str) -> Floats:
-        batch = self.batch
-        if name in DERIVED:
-            return derived(self.fleet, name, batch.device, batch.time_ms)
-        number = self._live.columns.get(name)
+        rows = self.batch.device
+        if name not in DERIVED:
+            fact: Floats = self.fleet.registry.fact(name)[rows]
+            self.made[name] = fact
+            return fact
+        made = by_night(self.fleet, rows, self.time_ms) if name in BY_NIGHT else {
+            name: derived(self.fleet, name, rows, self.time_ms)
+        }  # fmt: skip
+        self.made |= made
+        column: Floats = made[name]
+        return column
+
+    def carried(self) -> Carried:
+        """Return the same names with each field's latest trusted value up to and with each reading."""
+        if self._carried is None:
+            self._carried = Carried(self)
+        return self._carried
+
+    def parts(self, size: int) -> list[BatchColumns]:
+        """Return the same readings in slices of at most ``size``; every device must stand once."""
+        cuts = [slice(first, first + size) for first in range(0, len(self), size)]
+        return [BatchColumns(self.fleet, _slice(self.batch, cut), self.at[cut]) for cut in cuts]
+
+
+class Carried:
+    """The columns of a batch where a field that a reading lacks is taken from the readings before.
+
+    Asked for before the live columns take the batch in: what they hold comes before all of it.
+    """
+
+    def __init__(self, columns: BatchColumns) -> None:
+        self._columns = columns
+        self.time_ms = columns.time_ms
+        self.made: dict[Any, Any] = {}
+
+    def __call__(self, name: str) -> Floats | None:
+        """Return the column of a name over the batch's rows."""
+        columns = self._columns
+        number = columns.live.columns.get(name)
         if number is None:
-            return self.fleet.registry.fact(name)[batch.device]
-        if self.carried:
-            return self._live.column(name)[self._live.local[batch.device]]
-        return np.where(batch.suspect[number], np.nan, batch.values[number])
+            return columns(name)
+        found: Floats | None = self.made.get(name)
+        if found is None:
+            found = self.made[name] = self._fill(number)
+        return found
 
-
-def columns_of(fleet: Fleet, batch: Batch, *, carried: bool = False) -> BatchColumns:
-    """Return the columns of ``batch``, made once and shared by all rules that judge it."""
-    place = "carried columns" if carried else "columns"
-    found = fleet.shared.get(place)
-    if not isinstance(found, BatchColumns) or found.batch is not batch:
-        found = fleet.shared[place] = BatchColumns(fleet, batch, carried=carried)
-    return found
+    def _fill(self, number: int) -> Floats:
+        columns = self._columns
+        own, before = columns.trusted[number], columns.live.values[number, columns.at]
+        known = ~np.isnan(own)
+        if columns.turn is None or known.all():
+            found: Floats = np.where(known, own, before)
+            return found
+        order = np.argsort(columns.at, kind="stable")
+        rank = np.arange(len(order))
+        latest = np.maximum.accumulate(np.where(known[order], rank, -1))
+        first = rank - columns.turn[order]  # where the device's run begins
+        filled = np.where(latest >= first, own[order][latest], before[order])
+        out: Floats = np.empty_like(filled)
+        out[order] = filled
+        return out
 
 
 class LiveColumns:
@@ -82,39 +155,63 @@ class LiveColumns:
         time_ms: the moment, epoch milliseconds.
     """
 
-    def __init__(self, fleet: Fleet, live: Live, at: npt.NDArray[np.intp], time_ms: int) -> None:
+    def __init__(self, fleet: Fleet, live: Live, at: npt.NDArray[np.integer], time_ms: int) -> None:
         self.fleet, self.live, self.at, self.time_ms = fleet, live, at, time_ms
+        self.made: dict[Any, Any] = {}
+
+    def __len__(self) -> int:
+        return len(self.at)
 
     def __call__(self, name: str) -> Floats:
         """Return the column of a name over the chosen devices."""
+        found: Floats | None = self.made.get(name)
+        if found is None:
+            found = self.made[name] = self._make(name)
+        return found
+
+    def carried(self) -> LiveColumns:
+        """Return these columns, which are the latest values already."""
+        return self
+
+    def _make(self, name: str) -> Floats:
         rows = self.live.rows[self.at]
         if name in DERIVED:
             return derived(self.fleet, name, rows, np.int64(self.time_ms))
-        if name in self.live.columns:
-            return self.live.column(name)[self.at]
-        return self.fleet.registry.fact(name)[rows]
+        found: Floats = (
+            self.live.column(name)[self.at] if name in self.live.columns else self.fleet.registry.fact(name)[rows]
+        )
+        return found
 
 
-def derived(
-    fleet: Fleet, name: str, rows: npt.NDArray[np.integer], time_ms: npt.NDArray[np.int64] | np.int64
-) -> Floats:
+def _slice(batch: Batch, cut: slice) -> Batch:
+    """Return consecutive readings without copying them."""
+    columns = (batch.time_ms[cut], batch.device[cut], batch.values[:, cut], batch.suspect[:, cut])
+    return Batch(batch.kind, batch.arrival_ms, *columns, batch.sent_ms[cut], batch.marks[cut])
+
+
+def by_night(fleet: Fleet, rows: npt.NDArray[np.integer], time_ms: Ints) -> dict[str, Floats]:
+    """Return the columns that follow from the lighting hours, over registry ``rows`` at ``time_ms``, one a row."""
+    began, ended, time = fleet.sky.nights(rows, time_ms)
+    burning = (time < ended) & (time >= began)
+    return {
+        "expected_on": burning.astype(np.float64),
+        "on_for_min": np.where(burning, (time - began) / 60_000.0, -1.0),
+        "off_for_min": np.where(burning, -1.0, _minutes(time - ended)),
+    }
+
+
+def derived(fleet: Fleet, name: str, rows: npt.NDArray[np.integer], time_ms: Ints | np.int64) -> Floats:
     """Return a derived name's column over registry ``rows`` at ``time_ms`` (one moment, or one a row)."""
+    if name in BY_NIGHT:
+        return by_night(fleet, rows, np.broadcast_to(np.asarray(time_ms), np.shape(rows)))[name]
     sky = fleet.sky
-    found: npt.NDArray[np.generic]
-    if name == "expected_on":
-        found = sky.expected_on(rows, time_ms)
-    elif name == "on_for_min":
-        found = _minutes(sky.switched_on_for_ms(rows, time_ms))
-    elif name == "off_for_min":
-        found = _minutes(sky.switched_off_for_ms(rows, time_ms))
-    elif name == "sun_altitude_deg":
-        found = sky.sun_altitude_deg(time_ms)
-    else:
-        found = sky.local_minute(time_ms) / 60.0
+    found = sky.sun_altitude_deg(time_ms) if name == "sun_altitude_deg" else sky.local_minute(time_ms) / 60.0
+    if np.shape(found) == np.shape(rows):
+        return np.asarray(found, dtype=np.float64)
     return np.broadcast_to(np.asarray(found, dtype=np.float64), np.shape(rows)).copy()
 
 
-def _minutes(span_ms: npt.NDArray[np.int64]) -> Floats:
+def _minutes(span_ms: Ints) -> Floats:
     return np.where(span_ms < 0, -1.0, span_ms / 60_000.0)
 
 

@@ -5,20 +5,21 @@ The same steps give the same transitions, whatever the batches were cut into, be
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
+from alerts.desk import Desk
 from alerts.fleet import NEVER, Fleet, Live
-from alerts.judge import Judge
+from alerts.judge import Clock, Judge
 from alerts.memory import Arrays, Opened, Orphan, disowned, load_fleet, load_judge, orphans, save_fleet, save_judge
 from alerts.messages import transition
 from alerts.rule_kinds import RULE_KINDS
 from alerts.rules import Rule, RuleSet
-from devices.batch import MARK_LATE, Batch
+from devices.batch import Batch
 from devices.registry import Registry
 from devices.sky import Sky
 from devices.transition import CLEARED, Transition
@@ -45,14 +46,6 @@ class Waits(Protocol):
         """Return entities whose condition holds, not yet long enough, with the time since when."""
 
 
-@runtime_checkable
-class Idles(Protocol):
-    """A judge that can tell beforehand that a batch will change nothing."""
-
-    def idle(self, fleet: Fleet, batch: Batch) -> bool:
-        """Return whether no reading of ``batch``, in whatever order, can change anything for this rule."""
-
-
 class Engine:
     """Judges readings by rules.
 
@@ -77,11 +70,9 @@ class Engine:
         self._judges: list[tuple[Rule, Judge]] = [
             (rule, RULE_KINDS[rule.kind].judge(rule, registry, sky)) for rule in rules
         ]
-        self._by_kind: dict[str, list[Judge]] = {kind.name: [] for kind in registry.catalog}
-        for _, judge in self._judges:
-            for name in judge.kinds:
-                self._by_kind[name].append(judge)
-        self._place = {kind.name: np.zeros(len(self.fleet.live[kind.name].rows), np.intp) for kind in registry.catalog}
+        judges = self.judges
+        self.desks = {kind.name: Desk(kind, judges, registry) for kind in registry.catalog}
+        self._clocks: list[Clock] = [clock for desk in self.desks.values() for clock in desk.clocks]
         self._orphans: list[Orphan] = []
         self._colours: dict[str, tuple[int, npt.NDArray[np.int8]]] = {}
 
@@ -98,18 +89,11 @@ class Engine:
         self._watch_clock(now_ms)
         out = self._bury(now_ms) if self._orphans else []
         for batch in batches:
-            live = self.fleet.live[batch.kind.name]
-            live.seen_ms[live.local[batch.device]] = now_ms
-            judges = self._by_kind[batch.kind.name]
-            for number, once in enumerate(self._rounds(batch, live)):
-                if number == 1:  # a device stands in it several times: leave out whom none of it concerns
-                    judges = [one for one in judges if not (isinstance(one, Idles) and one.idle(self.fleet, batch))]
-                live.update(once)
-                for judge in judges:
-                    out += judge.readings(self.fleet, once, now_ms)
-        self.fleet.shared.clear()
-        for _, judge in self._judges:
-            out += judge.tick(self.fleet, now_ms)
+            out += self.desks[batch.kind.name].readings(self.fleet, batch, now_ms)
+        resumed = self.fleet.resumed_ms == now_ms
+        for clock in self._clocks:
+            if resumed or now_ms >= clock.due_ms:
+                out += clock.tick(self.fleet, now_ms)
         if out:
             self.version += 1
         return out
@@ -120,24 +104,6 @@ class Engine:
             for live in self.fleet.live.values():
                 np.minimum(live.seen_ms, now_ms, out=live.seen_ms)
         self._now_ms = now_ms
-
-    def _rounds(self, batch: Batch, live: Live) -> Iterator[Batch]:
-        """Yield the first judged reading of each device, then the second, and so on; each newer than the last."""
-        places = live.local[batch.device]
-        fresh = (batch.time_ms > live.time_ms[places]) & ((batch.marks & MARK_LATE) == 0)
-        rows = np.flatnonzero(fresh)
-        if not len(rows):
-            return
-        places = places[rows]
-        mark = self._place[batch.kind.name]
-        mark[places] = rows  # of several rows of one device the last stays
-        if bool((mark[places] == rows).all()):
-            yield batch if len(rows) == len(batch) else batch.take(rows)
-            return
-        for chosen in _turns(places, rows):
-            newer = batch.time_ms[chosen] > live.time_ms[live.local[batch.device[chosen]]]
-            if newer.any():
-                yield batch.take(chosen[newer])
 
     def save(self) -> Arrays:
         """Return everything that the engine remembers, as named arrays without objects."""
@@ -230,15 +196,3 @@ class Engine:
                 worst[places] = np.maximum(worst[places], COLOURS[rule.severity])
         worst[silent & (worst == FINE)] = SILENT
         return worst
-
-
-def _turns(places: npt.NDArray[np.int32], rows: npt.NDArray[np.intp]) -> Iterator[npt.NDArray[np.intp]]:
-    """Yield rows so that each yield holds at most one of a device, in order of arrival."""
-    order = np.argsort(places, kind="stable")
-    sorted_places = places[order]
-    first = np.flatnonzero(np.r_[True, sorted_places[1:] != sorted_places[:-1]])
-    turn = np.arange(len(order)) - np.repeat(first, np.diff(np.r_[first, len(order)]))
-    by_turn = np.argsort(turn, kind="stable")
-    bounds = np.cumsum(np.bincount(turn))[:-1]
-    for chosen in np.split(order[by_turn], bounds):
-        yield rows[np.sort(chosen)]

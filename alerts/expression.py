@@ -1,9 +1,7 @@
-"""Expression rules: a condition over each reading, with how long it must hold and how its end is recognised.
+"""An expression rule: a condition over each reading, with how long it must hold and how its end is recognised.
 
-A device is at rest, waiting (the condition holds, not yet long enough), active, or clearing (active, and the end holds,
-not yet long enough). Clocks run in device time; between readings they run on in host time for at most ``hold``, so that
-a device which reports only changes is judged too. What needs an absent or suspect value is passed over: it neither
-fires nor clears. See docs/sources.md.
+Here is what one rule is, what it tells and what it saves; how the rules of a kind are judged, all together, stands in
+alerts/bank.py.
 """
 
 from __future__ import annotations
@@ -13,212 +11,117 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from alerts.columns import BatchColumns, LiveColumns, columns_of
+from alerts.changes import Changes
+from alerts.columns import BatchColumns, LiveColumns
 from alerts.expression_keys import Params, message_names, parse
-from alerts.fleet import Fleet
 from alerts.judge import State
 from alerts.places import ids_of, places_of
 from alerts.rules import Rule
+from alerts.slots import CLEARING, FIRING, REST, WAITING, Slots
 from alerts.spans import report_s
-from alerts.telling import Numbers, Teller
-from devices.batch import Batch
+from alerts.telling import Teller
 from devices.registry import Registry
 from devices.sky import Sky
 from devices.transition import ACTIVE, CLEARED, Transition
 
 __all__ = ["ExpressionJudge", "message_names", "parse"]
 
-Places = npt.NDArray[np.signedinteger]
 Mask = npt.NDArray[np.bool_]
 
-REST, WAITING, FIRING, CLEARING = 0, 1, 2, 3
+_SAVED = {
+    "state": np.int8, "pend": np.int64, "clear": np.int64, "last": np.int64, "heard": np.int64, "seen": np.int32,
+}  # fmt: skip
 
 
 class ExpressionJudge:
-    """Judges one expression rule over all devices of its kind, as columns in the order of the kind's live columns.
+    """One expression rule over the devices of its kind; a bank judges by it.
 
     Attributes:
         rule_id, kinds, fingerprint: as the engine wants of every judge.
+        rule, params: as loaded.
         unjudged: devices that lack a fact which the condition needs, and so are never judged.
+        watched: (roles,) which roles it watches; watches_all: whether these are all that there are.
+        hold_ms, lost_ms: by role, how long a reading stands, and when an open alert is closed for want of one.
+        over, lasts: where the end of an alert surely holds, and where it surely does not.
     """
+
+    rule_id: str
+    kinds: tuple[str, ...]
+    fingerprint: str
 
     def __init__(self, rule: Rule, registry: Registry, sky: Sky) -> None:
         self.rule_id, self.kinds, self.fingerprint = rule.id, (rule.device,), rule.fingerprint
-        self._rule, self._registry = rule, registry
+        self.rule, self._registry = rule, registry
         params = rule.params
         assert isinstance(params, Params)  # noqa: S101 - the table of rule kinds pairs parse and judge
-        self._params = params
+        self.params = params
         kind = registry.catalog[rule.device]
         self._rows = registry.rows_of(rule.device)
-        count = len(self._rows)
-        role = registry.role[self._rows]
-        self._watched = np.isin(role, [kind.roles.index(name) for name in params.roles])
-        self._all_watched = bool(self._watched.all())
-        self._hold = np.array([params.hold.of(report_s(kind, r)) for r in kind.roles], dtype=np.int64)
-        self._lost = np.array([params.lost_after.of(report_s(kind, r)) for r in kind.roles], dtype=np.int64)
-        self._role = role
+        self.watched = np.array([name in params.roles for name in kind.roles], dtype=bool)
+        self.watches_all = bool(self.watched.all())
+        self.hold_ms = [params.hold.of(report_s(kind, role)) for role in kind.roles]
+        self.lost_ms = [params.lost_after.of(report_s(kind, role)) for role in kind.roles]
+        self.over = params.off.yes if params.off is not None else params.on.no
+        self.lasts = params.off.no if params.off is not None else params.on.yes
         self._teller = Teller(rule, registry, sky)
         facts = [f.name for f in kind.facts if f.name in params.on.names]
         lacking = [np.isnan(registry.fact(name)[self._rows]) for name in facts]
-        self.unjudged = int((np.any(lacking, axis=0) & self._watched).sum()) if lacking else 0
-        self._state = np.zeros(count, dtype=np.int8)
-        self._pend = np.zeros(count, dtype=np.int64)  # device time at which the condition first held
-        self._clear = np.zeros(count, dtype=np.int64)  # device time at which its end first held
-        self._last = np.zeros(count, dtype=np.int64)  # device time of the last reading that could be judged
-        self._heard = np.zeros(count, dtype=np.int64)  # host time of the same
-        self._seen = np.zeros(count, dtype=np.int32)  # readings that showed the condition
-        self._awake: Places = np.zeros(0, dtype=np.intp)  # places that are not at rest, and some that were
-        self._woken = False
+        self.unjudged = int((np.any(lacking, axis=0) & self._watches(self._rows)).sum()) if lacking else 0
+        self._slots, self._number = Slots(1, len(self._rows)), 0
 
-    def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:
-        """Judge readings: at most one a device, each newer than its device's last."""
-        columns = columns_of(fleet, batch, carried=self._params.carry)
-        yes, no = self._params.on(columns)
-        places = fleet.live[self.kinds[0]].local[batch.device]
-        state = self._state[places]
-        touched = yes | (state != REST)
-        if not self._all_watched:
-            touched &= self._watched[places]
-        active = np.flatnonzero(touched)
-        if not len(active):
-            return []
-        return self._judge(fleet, columns, active, places[active], yes[active], no[active], now_ms)
+    def _watches(self, rows: npt.NDArray[np.intp]) -> Mask:
+        found: Mask = self.watched[self._registry.role[rows]]
+        return found
 
-    def idle(self, fleet: Fleet, batch: Batch) -> bool:
-        """Return whether the condition holds in no reading and every device is at rest, so that all will stay so."""
-        if self._params.carry:
-            return False
-        yes, _ = self._params.on(BatchColumns(fleet, batch))
-        places = fleet.live[self.kinds[0]].local[batch.device]
-        return not yes.any() and not self._state[places].any()
+    def join(self, slots: Slots, number: int) -> None:
+        """Keep what is remembered in ``slots``, among rules of which this one is the ``number``-th."""
+        self._slots, self._number = slots, number
 
-    def _judge(
-        self, fleet: Fleet, columns: BatchColumns, rows: Places, at: Places, yes: Mask, no: Mask, now_ms: int
-    ) -> list[Transition]:
-        time = columns.batch.time_ms[rows]
-        state, pend, clear, seen = self._state[at], self._pend[at], self._clear[at], self._seen[at]
-        apart = time - self._last[at] > self._hold[self._role[at]]  # too long unheard: the waiting starts again
-        begins = yes & ((state == REST) | ((state == WAITING) & apart))
-        goes_on = yes & (state == WAITING) & ~apart
-        wakes = yes & (state == REST)
-        if wakes.any():
-            self._awake, self._woken = np.concatenate((self._awake, at[wakes])), True
-        pend[begins] = time[begins]
-        seen = np.where(begins, 1, seen + goes_on)
-        fires = (begins | goes_on) & (time - pend >= self._rule.for_ms) & (seen >= self._params.samples)
-        new = np.where(begins, WAITING, np.where((state == WAITING) & no, REST, state)).astype(np.int8)
-        new[fires] = FIRING
-        known = yes | no
-        alight = state >= FIRING
-        ended: Mask = np.zeros(len(at), dtype=bool)
-        if alight.any():
-            over, lasts = self._ending(columns, rows, yes, no)
-            known = np.where(alight, over | lasts, known)
-            starts = over & ((state == FIRING) | ((state == CLEARING) & apart))
-            clear[starts] = time[starts]
-            ended = alight & over & (time - clear >= self._rule.keep_ms)
-            new = np.where(starts, CLEARING, np.where((state == CLEARING) & lasts, FIRING, new)).astype(np.int8)
-            new[ended] = REST
-        self._state[at], self._pend[at], self._clear[at], self._seen[at] = new, pend, clear, seen
-        self._last[at[known]] = time[known]
-        self._heard[at[known]] = now_ms
-        changed = np.flatnonzero(fires | ended)
-        if not len(changed):
-            return []
-        numbers = self._teller.numbers(columns, rows[changed])
-        return self._tell(fleet, at[changed], fires[changed], time[changed], numbers)
-
-    def _ending(self, columns: BatchColumns, rows: Places, yes: Mask, no: Mask) -> tuple[Mask, Mask]:
-        if self._params.off is None:
-            return no, yes
-        over, lasts = self._params.off(columns)
-        return over[rows], lasts[rows]
-
-    def tick(self, fleet: Fleet, now_ms: int) -> list[Transition]:
-        """Let the clocks run on in host time while the last reading still stands; close what was heard of no more."""
-        if not len(self._awake):
-            return []
-        at = np.unique(self._awake) if self._woken else self._awake
-        self._awake, self._woken = at[self._state[at] != REST], False
-        at = self._awake
-        if fleet.resumed_ms == now_ms:  # after a pause, or a host clock set back
-            self._heard[at] = np.minimum(self._heard[at], now_ms)
-        state = self._state[at]
-        silent = np.maximum(now_ms - np.maximum(self._heard[at], fleet.resumed_ms), 0)
-        time = self._last[at] + silent
-        stands = silent <= self._hold[self._role[at]]
-        long_on = time - self._pend[at] >= self._rule.for_ms
-        fires = (state == WAITING) & stands & long_on & (self._seen[at] >= self._params.samples)
-        ended = (state == CLEARING) & stands & (time - self._clear[at] >= self._rule.keep_ms)
-        lost = silent > self._lost[self._role[at]]
-        self._state[at[fires]] = FIRING
-        self._state[at[ended | lost]] = REST
-        lost &= state >= FIRING
-        out: list[Transition] = []
-        if fires.any() or ended.any():
-            moved = np.flatnonzero(fires | ended)
-            since = np.where(fires, self._pend[at] + self._rule.for_ms, self._clear[at] + self._rule.keep_ms)
-            when = np.maximum(since, self._last[at])[moved]
-            columns = LiveColumns(fleet, fleet.live[self.kinds[0]], at[moved], now_ms)
-            numbers = self._teller.numbers(columns, np.arange(len(moved)))
-            out += self._tell(fleet, at[moved], fires[moved], when, numbers)
-        if lost.any():
-            hit = at[lost]
-            nothing: Numbers = [{} for _ in hit]
-            never = np.zeros(len(hit), dtype=bool)
-            out += self._tell(fleet, hit, never, np.full(len(hit), now_ms), nothing, "data_lost")
+    def tell(self, columns: BatchColumns | LiveColumns, changes: Changes) -> list[Transition]:
+        """Return in words what changed for this rule; its rows are those of ``columns``."""
+        sheet = columns.carried() if self.params.carry else columns
+        numbers = self._teller.numbers(sheet, changes.row, len(columns))
+        where = self._teller.where(columns, changes.row)
+        out = []
+        for k, place in enumerate(changes.place.tolist()):
+            lost = bool(changes.lost[k])
+            about = (place, ACTIVE if changes.fires[k] else CLEARED, int(changes.at_ms[k]), int(changes.onset_ms[k]))
+            out.append(self._teller.tell(*about, {} if lost else numbers[k], "data_lost" if lost else "", where[k]))
         return out
-
-    def _tell(
-        self,
-        fleet: Fleet,
-        at: Places,
-        fires: Mask,
-        when: npt.NDArray[np.int64],
-        numbers: Numbers,
-        reason: str = "",
-    ) -> list[Transition]:
-        live = fleet.live[self.kinds[0]]
-        return [
-            self._teller.tell(
-                live, int(p), ACTIVE if fires[k] else CLEARED, int(when[k]), int(self._pend[p]), numbers[k], reason
-            )
-            for k, p in enumerate(at)
-        ]
 
     def open(self) -> Mapping[str, int]:
         """Return devices whose alert is active, with the onset of each."""
-        return {self._teller.entity(int(p)): int(self._pend[p]) for p in self._places() if self._state[p] >= FIRING}
+        return self._since((FIRING, CLEARING))
 
     def pending(self) -> Mapping[str, int]:
         """Return devices that are waiting, with the time since when."""
-        return {self._teller.entity(int(p)): int(self._pend[p]) for p in self._places() if self._state[p] == WAITING}
+        return self._since((WAITING,))
 
-    def _places(self) -> Places:
-        """Return the places that are not at rest, in order."""
-        at = np.unique(self._awake)
-        busy: Places = at[self._state[at] != REST]
-        return busy
+    def _since(self, states: tuple[int, ...]) -> dict[str, int]:
+        s = self._slots
+        return {
+            self._teller.entity(int(s.place[slot])): int(s.pend[slot])
+            for slot in s.of_rule(self._number).tolist()
+            if s.state[slot] in states
+        }
 
     def save(self) -> State:
         """Return the state of every device that is not at rest."""
-        at = self._places()
-        return {"ids": ids_of(self._registry, self._rows[at])} | {
-            name: column[at] for name, column in self._stored().items()
-        }
+        slots = self._slots.of_rule(self._number)
+        ids = ids_of(self._registry, self._rows[self._slots.place[slots]])
+        return {"ids": ids} | {name: getattr(self._slots, name)[slots].astype(kind) for name, kind in _SAVED.items()}
 
     def load(self, state: State) -> None:
         """Take over a saved state; devices that no longer exist are let go."""
+        s = self._slots
         found = places_of(self._registry, self._rows, state["ids"])
         here = found >= 0
-        here[here] = self._watched[found[here]]
-        for name, column in self._stored().items():
-            column[:] = 0
-            column[found[here]] = state[name][here]
-        self._awake, self._woken = np.flatnonzero(self._state), False
-
-    def _stored(self) -> dict[str, npt.NDArray[np.generic]]:
-        return {
-            "state": self._state, "pend": self._pend, "clear": self._clear,
-            "last": self._last, "heard": self._heard, "seen": self._seen,
-        }  # fmt: skip
+        here[here] = self._watches(self._rows[found[here]])
+        here &= state["state"] != REST
+        s.end(s.of_rule(self._number))
+        place = found[here]
+        slots = s.begin(np.full(len(place), self._number), place)
+        for name in _SAVED:
+            column = getattr(s, name)
+            column[slots] = np.minimum(state[name][here].astype(np.int64), np.iinfo(column.dtype).max)
+        s.loaded = True

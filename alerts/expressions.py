@@ -5,7 +5,7 @@ names, quoted labels of coded fields; and default(a, b), which is b where a is u
 a list of accepted forms; nothing is run.
 
 Truth has three values (Kleene's): what needs a number that is absent or suspect is unknown, and unknown is neither
-true nor false. A truth is therefore a pair of columns: surely true, surely false.
+true nor false. A truth is therefore a pair of terms: surely true, surely false (alerts/terms.py).
 """
 
 from __future__ import annotations
@@ -13,30 +13,31 @@ from __future__ import annotations
 import ast
 import difflib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from alerts.closures import (
+from alerts.columns import DERIVED, YES_OR_NO, Looked, known_names
+from alerts.terms import (
     ARITHMETIC,
-    COMPARE,
+    COMPARISONS,
     FUNCTIONS,
     Floats,
     Mask,
     Number,
     Truth,
     applied,
-    as_truth,
-    column,
-    comparison,
-    constant,
+    compared,
+    fixed,
     joined,
-    negated,
+    named,
 )
-from alerts.columns import DERIVED, YES_OR_NO, Columns, known_names
 from devices.kinds import Field, Kind
 from devices.yamlfile import ConfigError, Node
 
+NOWHERE: Mask = np.zeros((), dtype=bool)
+UNKNOWN: Floats = np.array(np.nan)
 LENGTH_MAX = 1000
 DEPTH_MAX = 40
 NODES_MAX = 400
@@ -62,23 +63,24 @@ class Condition:
     Attributes:
         text: as written.
         names: names that it uses, in order of appearance.
-        truth: columns to (surely true, surely false).
+        yes, no: where it is surely true, where it is surely false.
         comparisons: those that a reported field stands in, in order of appearance.
         computes: whether it does arithmetic, which may overflow.
     """
 
     text: str
     names: tuple[str, ...]
-    truth: Truth
+    yes: Truth
+    no: Truth
     comparisons: tuple[Comparison, ...]
     computes: bool
 
-    def __call__(self, columns: Columns) -> tuple[Mask, Mask]:
-        """Return (surely true, surely false) over the columns' rows."""
-        if not self.computes:
-            return self.truth(columns)
+    def __call__(self, columns: Callable[[str], Floats]) -> tuple[Mask, Mask]:
+        """Return (surely true, surely false) over the columns' rows; of no length where all rows are alike."""
+        sheet = Looked(columns)
         with np.errstate(all="ignore"):
-            return self.truth(columns)
+            yes, no = self.yes.of(sheet), self.no.of(sheet)
+        return NOWHERE if yes is None else yes, NOWHERE if no is None else no
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,18 +91,20 @@ class Quantity:
     names: tuple[str, ...]
     number: Number
 
-    def __call__(self, columns: Columns) -> Floats:
-        """Return the number over the columns' rows, NaN where unknown."""
+    def __call__(self, columns: Callable[[str], Floats]) -> Floats:
+        """Return the number over the columns' rows, NaN where unknown; of no length where all rows are alike."""
         with np.errstate(all="ignore"):
-            return self.number(columns)
+            found = self.number.of(Looked(columns))
+        return UNKNOWN if found is None else found
 
 
 def condition(node: Node, kind: Kind, role: str | None) -> Condition:
     """Compile a yes-or-no expression. Raises ConfigError naming file, line, key and the known names."""
     compiler, tree, text = _read(node, kind, role)
-    truth = compiler.truth(tree)
+    yes = compiler.truth(tree)
     computes = any(isinstance(part, ast.BinOp) for part in ast.walk(tree))
-    return Condition(text, tuple(dict.fromkeys(compiler.used)), truth, tuple(compiler.comparisons), computes)
+    names = tuple(dict.fromkeys(compiler.used))
+    return Condition(text, names, yes, yes.contrary(), tuple(compiler.comparisons), computes)
 
 
 def quantity(node: Node, kind: Kind, role: str | None) -> Quantity:
@@ -137,7 +141,7 @@ def _depth(tree: ast.AST) -> int:
 
 
 class _Compiler:
-    """Turns one parsed expression into closures over columns, refusing whatever is not on its list."""
+    """Turns one parsed expression into terms over columns, refusing whatever is not on its list."""
 
     def __init__(self, node: Node, kind: Kind, role: str | None) -> None:
         self.node, self.kind, self.role = node, kind, role
@@ -154,13 +158,13 @@ class _Compiler:
         if isinstance(tree, ast.BoolOp):
             return joined([self.truth(part) for part in tree.values], all_of=isinstance(tree.op, ast.And))
         if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.Not):
-            return negated(self.truth(tree.operand))
+            return self.truth(tree.operand).contrary()
         if isinstance(tree, ast.Compare):
             return self.compared(tree)
         if isinstance(tree, ast.Name):
             field = self.look_up(tree)
             if tree.id in YES_OR_NO or (field is not None and field.type == "bool"):
-                return as_truth(column(tree.id))
+                return compared(ast.NotEq, named(tree.id), fixed(0.0))
             raise self.refuse(tree, f"is a number, not a yes or no; compare it, such as '{tree.id} > 0'")
         if isinstance(tree, ast.Constant):
             raise self.refuse(tree, "is the same for every reading; a yes or no must follow from names")
@@ -173,10 +177,10 @@ class _Compiler:
         sides = [tree.left, *tree.comparators]
         links = []
         for left, op, right in zip(sides, tree.ops, sides[1:], strict=False):
-            if type(op) not in COMPARE:
+            if type(op) not in COMPARISONS:
                 raise self.refuse(tree, FORM)
             a, b = self.side(left, right), self.side(right, left)
-            holds = comparison(a, b, *COMPARE[type(op)])
+            holds = compared(type(op), a, b)
             if self.measures(left):
                 self.comparisons.append(Comparison(a, b, holds))
             elif self.measures(right):
@@ -197,7 +201,7 @@ class _Compiler:
             raise self.refuse(tree, "a quoted word can only be compared with a field that has named codes")
         for code, label in field.codes.items():
             if label == tree.value:
-                return constant(float(code))
+                return fixed(float(code))
         raise self.refuse(tree, f"{field.name} has no such code; it has {', '.join(map(repr, field.codes.values()))}")
 
     def number(self, tree: ast.expr) -> Number:
@@ -210,13 +214,13 @@ class _Compiler:
                 number = math.inf
             if not math.isfinite(number):
                 raise self.refuse(tree, "is too large for a number")
-            return constant(number)
+            return fixed(number)
         if isinstance(tree, ast.Name):
             self.look_up(tree)
-            return column(tree.id)
+            return named(tree.id)
         if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.USub | ast.UAdd):
             inner = self.number(tree.operand)
-            return inner if isinstance(tree.op, ast.UAdd) else lambda columns: -inner(columns)
+            return inner if isinstance(tree.op, ast.UAdd) else applied(np.negative, [inner])
         if isinstance(tree, ast.BinOp) and type(tree.op) in ARITHMETIC:
             return applied(ARITHMETIC[type(tree.op)], [self.number(tree.left), self.number(tree.right)])
         if isinstance(tree, ast.Call):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -28,12 +28,6 @@ class Judge(Protocol):
     kinds: tuple[str, ...]
     fingerprint: str
 
-    def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:
-        """Judge readings: at most one a device, each newer than its device's last; ``fleet`` holds them already."""
-
-    def tick(self, fleet: Fleet, now_ms: int) -> list[Transition]:
-        """Judge the passing of time; called once a step, after the readings, with the host's time."""
-
     def save(self) -> State:
         """Return the whole state as arrays; entity-keyed arrays go beside an array of the entities' names."""
 
@@ -42,3 +36,28 @@ class Judge(Protocol):
 
     def open(self) -> Mapping[str, int]:
         """Return entities whose alert is active, with the onset of each in epoch milliseconds."""
+
+
+class Clock(Protocol):
+    """Somebody who judges the passing of time."""
+
+    @property
+    def due_ms(self) -> int:
+        """Return the host time before which nothing changes by itself, unless the house was away."""
+
+    def tick(self, fleet: Fleet, now_ms: int) -> list[Transition]:
+        """Judge the passing of time; called once a step, after the readings, with the host's time, when it is due."""
+
+
+@runtime_checkable
+class Reader(Judge, Clock, Protocol):
+    """A judge that looks at readings by itself.
+
+    Attributes:
+        takes_runs: whether a device may stand in a batch several times; otherwise it stands there at most once.
+    """
+
+    takes_runs: bool
+
+    def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:
+        """Judge readings, each newer than its device's reading before; ``fleet`` holds them already."""

@@ -66,6 +66,8 @@ class LightingRateJudge:
         left_out: lamps that belong to no group of a scope, by scope.
     """
 
+    takes_runs = True
+
     def __init__(self, rule: Rule, registry: Registry, sky: Sky) -> None:
         self.rule = rule
         self.rule_id = rule.id
@@ -89,6 +91,11 @@ class LightingRateJudge:
     def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:  # noqa: ARG002 - judged on ticks only
         """Do nothing: the fleet keeps the readings, the tick works the rates out."""
         return []
+
+    @property
+    def due_ms(self) -> int:
+        """Return when the rates are worked out again."""
+        return self._next_ms
 
     def tick(self, fleet: Fleet, now_ms: int) -> list[Transition]:
         """Work out every group's rate, at most once in ``every``."""

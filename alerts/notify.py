@@ -136,8 +136,10 @@ class Notifier:
         while True:
             now = now_ms + round((loop.time() - began) * 1000)
             shut = [name for name, desk in self._desks.items() if desk.shut(now)]
+            busy = set(self._under_way)  # may have been told by the time that the outbox has answered
             rows = await asyncio.to_thread(self._outbox.outbox_due, now, FETCH, shut)
-            started = [task for row in rows if (task := await self._start(row, now)) is not None]
+            fresh = [row for row in rows if row.id not in busy]
+            started = [task for row in fresh if (task := await self._start(row, now)) is not None]
             if not started:
                 return delivered
             done, _ = await asyncio.wait(started, timeout=PATIENCE_S)

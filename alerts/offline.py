@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from alerts.columns import LiveColumns
 from alerts.expressions import Condition, condition
-from alerts.fleet import NEVER, Fleet
+from alerts.fleet import NEVER, NEVER_AGAIN, Fleet
 from alerts.judge import State
 from alerts.messages import transition
 from alerts.places import ids_of, places_of
@@ -28,7 +28,6 @@ from devices.transition import ACTIVE, CLEARED, Transition
 from devices.yamlfile import Node
 
 LOOK_MS = 10_000  # how often the condition of 'while' is looked at; the sun and the schedule are slower
-NEVER_AGAIN = np.iinfo(np.int64).max
 RESTART_INTERVALS = 2  # whole report intervals to listen after a restart before anything is called silent
 VALUES = ("silent_min", "after_min")
 
@@ -68,6 +67,8 @@ def parse(own: Node, kind: Kind, role: str | None) -> Params:
 class OfflineJudge:
     """Judges one offline rule over all devices of its kind and role, as columns in the order of the live columns."""
 
+    takes_runs = True
+
     def __init__(self, rule: Rule, registry: Registry, sky: Sky) -> None:
         self.rule_id, self.kinds, self.fingerprint = rule.id, (rule.device,), rule.fingerprint
         self._rule, self._registry, self._sky = rule, registry, sky
@@ -83,6 +84,7 @@ class OfflineJudge:
         self._after = np.array(after, dtype=np.int64)[role]
         self._listen = np.array(listen, dtype=np.int64)[role]
         self._offline = np.zeros(len(role), dtype=bool)
+        self._silent = 0  # how many of them are
         self._onset = np.zeros(len(role), dtype=np.int64)
         self._heard = np.zeros(len(role), dtype=np.int32)  # readings since it was called offline
         self._since = np.full(len(role), NEVER, dtype=np.int64)  # host time since which 'while' has held
@@ -93,27 +95,29 @@ class OfflineJudge:
 
     def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:
         """Clear devices that report again."""
+        if not self._silent:
+            return []
         places = fleet.live[self.kinds[0]].local[batch.device]
         back = places[self._offline[places]]
         if not len(back):
             return []
-        self._heard[back] += 1
+        np.add.at(self._heard, back, 1)
+        back = np.unique(back)
         done = back[self._heard[back] >= self._params.reports]
         self._offline[done] = False
+        self._silent -= len(done)
         self._next_ms = min(self._next_ms, now_ms + self._least_ms)  # it may fall silent again
         return [self._tell(int(place), CLEARED, now_ms, 0) for place in done]
 
-    def idle(self, fleet: Fleet, batch: Batch) -> bool:
-        """Return whether no device of the batch is offline."""
-        return not self._offline[fleet.live[self.kinds[0]].local[batch.device]].any()
+    @property
+    def due_ms(self) -> int:
+        """Return when a device can have become due, or when the condition of ``while`` is looked at again."""
+        return self._next_ms if self._params.while_ is None or self._looked_ms == NEVER else self._looked_ms + LOOK_MS
 
     def tick(self, fleet: Fleet, now_ms: int) -> list[Transition]:
         """Call silent devices offline. Looks at all devices only when one can have become due."""
-        if fleet.resumed_ms != now_ms:
-            if self._params.while_ is None and now_ms < self._next_ms:
-                return []
-            if self._params.while_ is not None and now_ms < self._looked_ms + LOOK_MS:
-                return []
+        if fleet.resumed_ms != now_ms and now_ms < self.due_ms:
+            return []
         self._looked_ms = now_ms
         return self._look(fleet, now_ms)
 
@@ -143,6 +147,7 @@ class OfflineJudge:
         self._next_ms = min(soonest, now_ms + self._least_ms)
         hit = np.flatnonzero(due)
         self._offline[hit] = True
+        self._silent += len(hit)
         self._heard[hit] = 0
         self._onset[hit] = np.where(never[hit], self._known[hit], live.seen_ms[hit])
         return [self._tell(int(p), ACTIVE, int(counted[p] + after[p]), now_ms - int(self._onset[p])) for p in hit]
@@ -184,6 +189,7 @@ class OfflineJudge:
         here[here] = self._watched[found[here]]
         for name, column in self._stored().items():
             column[found[here]] = state[name][here]
+        self._silent = int(np.count_nonzero(self._offline))
         self._looked_ms, self._next_ms = int(state["looked_ms"][0]), NEVER
 
     def _stored(self) -> dict[str, npt.NDArray[np.generic]]:

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from alerts.fleet import Fleet
+from alerts.fleet import NEVER, Fleet
 from alerts.judge import State
 from alerts.messages import transition
 from alerts.reckoning import KMH, Fixes
@@ -37,6 +37,8 @@ class RouteDeviationJudge:
     Attributes:
         watch: its columns, and ``watch.counts`` of what was judged and what was not.
     """
+
+    takes_runs = False
 
     def __init__(self, rule: Rule, registry: Registry, sky: Sky) -> None:
         self.rule = rule
@@ -73,6 +75,11 @@ class RouteDeviationJudge:
         heading = np.radians(self._column(batch, "heading_deg", at))
         fixes = Fixes(truck, batch.time_ms[at], east, north, speed, heading)
         return self._tell(fleet, self.watch.step(fixes, len(watched) - len(at)))
+
+    @property
+    def due_ms(self) -> int:
+        """Return that every step is looked at."""
+        return NEVER
 
     def tick(self, fleet: Fleet, now_ms: int) -> list[Transition]:
         """End alerts of trucks that have been silent for longer than the rule holds them."""

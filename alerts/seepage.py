@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from alerts.fleet import Fleet
+from alerts.fleet import NEVER, Fleet
 from alerts.inflow import Inflow
 from alerts.judge import State
 from alerts.messages import transition
@@ -39,6 +39,8 @@ class SeepageJudge:
     Attributes:
         nights: figures night by night, and ``nights.counts`` of what became of them.
     """
+
+    takes_runs = False
 
     def __init__(self, rule: Rule, registry: Registry, sky: Sky) -> None:
         self.rule = rule
@@ -82,6 +84,11 @@ class SeepageJudge:
         litres, seconds = self.inflow.take(row, time_ms, metered, level, pumps)
         self.nights.gather(row, time_ms, day, minute, litres, seconds)
         return self._judge_waiting(None, 0)
+
+    @property
+    def due_ms(self) -> int:
+        """Return that every step is looked at."""
+        return NEVER
 
     def tick(self, fleet: Fleet, now_ms: int) -> list[Transition]:
         """Judge nights of stations or gauges that fell silent, and end alerts of which nothing is known any more."""

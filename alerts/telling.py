@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
-from alerts.columns import Columns, known_names
+from alerts.columns import BatchColumns, LiveColumns, known_names
 from alerts.expression_keys import Params
-from alerts.fleet import Live
 from alerts.messages import transition
 from alerts.rules import Rule
 from alerts.templates import placeholders
+from alerts.terms import Sheet
 from devices.kinds import Kind
 from devices.registry import Registry
 from devices.sky import Sky
@@ -32,35 +35,52 @@ class Teller:
         self._names = _told_names(rule, kind)
         self._mobile = {"lon_deg", "lat_deg"} <= set(kind.field_names())
 
-    def numbers(self, columns: Columns, rows: Places) -> Numbers:
-        """Return the numbers behind each of ``rows``; what is unknown is left out."""
-        table = {name: columns(name)[rows] for name in self._names}
-        shape = columns(self._names[0]).shape
-        yes = self._params.on(columns)[0][rows]
-        value, threshold = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
+    def numbers(self, sheet: Sheet, rows: Places, length: int) -> Numbers:
+        """Return the numbers behind each of ``rows`` of a sheet ``length`` rows long; what is unknown is left out."""
+
+        def column(found: npt.NDArray[Any] | None, missing: object) -> npt.NDArray[Any]:
+            return np.broadcast_to(np.asarray(missing if found is None else found), length)[rows]
+
         with np.errstate(all="ignore"):
+            table = {name: column(sheet(name), np.nan) for name in self._names}
+            yes = column(self._params.on.yes.of(sheet), missing=False)
+            value, threshold = np.full(len(rows), np.nan), np.full(len(rows), np.nan)
             for number, comparison in enumerate(self._params.on.comparisons):
-                holds = comparison.truth(columns)[0][rows] & yes
+                holds = column(comparison.truth.of(sheet), missing=False) & yes
                 chosen = holds | (number == 0) | ~yes  # the last that holds; the last of all where the alert is over
-                value[chosen] = np.broadcast_to(comparison.value(columns), shape)[rows][chosen]
-                threshold[chosen] = np.broadcast_to(comparison.threshold(columns), shape)[rows][chosen]
-        for name, asked in (("value", self._params.value), ("threshold", self._params.threshold)):
-            if asked is not None:
-                table[name] = np.broadcast_to(asked(columns), shape)[rows]
+                value[chosen] = column(comparison.value.of(sheet), np.nan)[chosen]
+                threshold[chosen] = column(comparison.threshold.of(sheet), np.nan)[chosen]
+            for name, asked in (("value", self._params.value), ("threshold", self._params.threshold)):
+                if asked is not None:
+                    table[name] = column(asked.number.of(sheet), np.nan)
         table = {"value": value, "threshold": threshold} | table
         return [{n: float(c[k]) for n, c in table.items() if not np.isnan(c[k])} for k in range(len(rows))]
+
+    def where(self, columns: BatchColumns | LiveColumns, rows: Places) -> Sequence[tuple[float, float] | None]:
+        """Return where the devices of ``rows`` were last heard, None for all that do not move."""
+        if not self._mobile:
+            return [None] * len(rows)
+        sheet = columns.carried()
+        lon, lat = sheet("lon_deg"), sheet("lat_deg")
+        if lon is None or lat is None:
+            return [None] * len(rows)
+        return list(zip(lon[rows].tolist(), lat[rows].tolist(), strict=True))
 
     def entity(self, place: int) -> str:
         """Return the entity of the device at a place of the kind's live columns."""
         return f"device:{self._registry.assets[self._rows[place]].id}"
 
     def tell(
-        self, live: Live, place: int, state: str, at_ms: int, onset_ms: int, numbers: dict[str, float], reason: str = ""
+        self,
+        place: int,
+        state: str,
+        at_ms: int,
+        onset_ms: int,
+        numbers: dict[str, float],
+        reason: str = "",
+        where: tuple[float, float] | None = None,
     ) -> Transition:
         """Return the transition of the device at a place; a truck's is where it was last heard."""
-        where = None
-        if self._mobile:
-            where = (float(live.column("lon_deg")[place]), float(live.column("lat_deg")[place]))
         return transition(
             self._rule, self._registry, self._sky, self.entity(place), state, at_ms, onset_ms, numbers, reason, where
         )

@@ -130,6 +130,7 @@ class Registry:
         self.pole_index = np.array([a.pole_index for a in assets], dtype=np.int32)
         self._facts: dict[str, npt.NDArray[np.float64]] = {}
         self._groups: dict[str, Grouping] = {}
+        self._rows: dict[tuple[str, str | None], npt.NDArray[np.intp]] = {}
 
     def __len__(self) -> int:
         return len(self.assets)
@@ -152,12 +153,16 @@ class Registry:
         return self._groups[place]
 
     def rows_of(self, kind: str, role: str | None = None) -> npt.NDArray[np.intp]:
-        """Return the rows of a kind, or of one role of it."""
-        found = self.catalog[kind]
-        chosen = self.kind == found.index
-        if role is not None:
-            chosen = chosen & (self.role == found.roles.index(role))
-        return np.flatnonzero(chosen)
+        """Return the rows of a kind, or of one role of it: one array for all who ask, not to be written to."""
+        rows = self._rows.get((kind, role))
+        if rows is None:
+            found = self.catalog[kind]
+            chosen = self.kind == found.index
+            if role is not None:
+                chosen = chosen & (self.role == found.roles.index(role))
+            rows = self._rows[kind, role] = np.flatnonzero(chosen)
+            rows.setflags(write=False)
+        return rows
 
     def _centre(self) -> tuple[float, float]:
         known = ~(np.isnan(self.lon) | np.isnan(self.lat))

@@ -21,7 +21,8 @@ DAY_MS = 86_400_000
 MINUTE_MS = 60_000
 QUARTER_MS = 15 * MINUTE_MS  # every civil clock changes on a quarter of an hour of UTC
 EPOCH = date(1970, 1, 1)
-_REMEMBERED = 4096  # days and quarters kept at hand
+_REMEMBERED = 4096  # days, quarters and blocks of minutes kept at hand
+_KNOTS = 64  # minutes a block for which the sun's altitude is worked out at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,23 +75,24 @@ class Sky:
         self.strangers = tuple(o.cabinet for o in schedule.overrides if o.cabinet not in known)
         self._sun: dict[int, tuple[int, int]] = {}
         self._offset: dict[int, int] = {}
+        self._suns: dict[int, Floats] = {}
         self._nights: tuple[bytes, list[tuple[Ints, Ints]]] = (b"", [])
 
     def expected_on(self, rows: npt.ArrayLike, time_ms: npt.ArrayLike) -> Mask:
         """Return whether the lamps and cabinets of ``rows`` (registry rows) are meant to burn at ``time_ms``."""
-        began, ended, time = self._night_of(rows, time_ms)
+        began, ended, time = self.nights(rows, time_ms)
         answer: Mask = time < ended
         return answer & (time >= began)
 
     def switched_on_for_ms(self, rows: npt.ArrayLike, time_ms: npt.ArrayLike) -> Ints:
         """Return milliseconds since the last switch-on, -1 while they are meant to be dark."""
-        began, ended, time = self._night_of(rows, time_ms)
+        began, ended, time = self.nights(rows, time_ms)
         answer: Ints = np.where((time < ended) & (time >= began), time - began, -1)
         return answer
 
     def switched_off_for_ms(self, rows: npt.ArrayLike, time_ms: npt.ArrayLike) -> Ints:
         """Return milliseconds since the last switch-off, -1 while they are meant to burn."""
-        began, ended, time = self._night_of(rows, time_ms)
+        began, ended, time = self.nights(rows, time_ms)
         answer: Ints = np.where((time < ended) & (time >= began), -1, time - ended)
         return answer
 
@@ -100,14 +102,27 @@ class Sky:
         Worked out at whole minutes, straight in between, which is right to a ten-thousandth of a degree.
         """
         time = np.asarray(time_ms, dtype=np.int64)
-        if time.size < 64:
-            return self._altitude_between(time)
+        if not time.size:
+            return time.astype(np.float64)
         minute = time // MINUTE_MS
-        first, last = int(minute.min()), int(minute.max())
-        if last - first > time.size:
+        first, last = int(minute.min()) // _KNOTS, int(minute.max()) // _KNOTS
+        if last - first > _KNOTS:
             return self._altitude_between(time)
-        knots = self._altitude(np.arange(first, last + 2) * MINUTE_MS)
-        return _between(knots[minute - first], knots[minute - first + 1], time)
+        knots = self._knots(first)
+        if last > first:
+            knots = np.concatenate([self._knots(block)[: _KNOTS + (block == last)] for block in range(first, last + 1)])
+        place = minute - first * _KNOTS
+        return _between(knots[place], knots[place + 1], time)
+
+    def _knots(self, block: int) -> Floats:
+        """Return the altitudes at the whole minutes of a block of them, and at the one after, remembered."""
+        found = self._suns.get(block)
+        if found is None:
+            if len(self._suns) > _REMEMBERED:
+                self._suns.clear()
+            minutes = np.arange(block * _KNOTS, (block + 1) * _KNOTS + 1, dtype=np.int64)
+            found = self._suns[block] = self._altitude(minutes * MINUTE_MS)
+        return found
 
     def _altitude_between(self, time: Ints) -> Floats:
         start = time // MINUTE_MS * MINUTE_MS
@@ -162,9 +177,11 @@ class Sky:
             self._offset[quarter] = int(shift.total_seconds() * 1000)
         return self._offset[quarter]
 
-    def _night_of(self, rows: npt.ArrayLike, time_ms: npt.ArrayLike) -> tuple[Ints, Ints, Ints]:
+    def nights(self, rows: npt.ArrayLike, time_ms: npt.ArrayLike) -> tuple[Ints, Ints, Ints]:
         """Return switch-on and switch-off of the latest night that had begun, and the time, all of one shape."""
-        time, row = np.broadcast_arrays(np.asarray(time_ms, dtype=np.int64), np.asarray(rows, dtype=np.intp))
+        time, row = np.asarray(time_ms, dtype=np.int64), np.asarray(rows)
+        if time.shape != row.shape:
+            time, row = np.broadcast_arrays(time, row)
         if not time.size:
             return time, time, time
         tables = self._tables(time)

@@ -14,6 +14,7 @@ from storage.operations import AWAY, in_words
 if TYPE_CHECKING:
     from lamplighter.wiring import House
 
+GIVEN_UP_TOLD_MS = 48 * 3_600_000  # a notice is given up after a day at the latest, and told for another
 DISK_FREE_MIN = 200 << 20  # bytes; said before the journal has to refuse
 
 
@@ -110,10 +111,17 @@ def _disk(house: House) -> Part:
 
 def _notices(house: House) -> Part:
     counts = house.operations.outbox_counts()
-    failed = counts.get("failed", 0)
-    if failed:
-        return Part("notices", False, f"{failed} notices could not be delivered: see the outbox")
-    return Part("notices", True, f"{counts.get('sent', 0)} delivered, {counts.get('due', 0)} waiting")
+    present = f"{counts.get('sent', 0)} delivered, {counts.get('due', 0)} waiting"
+    given_up = house.operations.outbox_given_up(house.now_ms() - GIVEN_UP_TOLD_MS)
+    if not given_up:
+        return Part("notices", True, present)
+    other = {one.name: one.fallback for one in house.settings.notify}
+    told = [
+        f"{one.notices} for {one.receiver} could not be delivered"
+        f"{f', passed on to {other[one.receiver]}' if other.get(one.receiver) else ''}: {one.error}"
+        for one in given_up
+    ]
+    return Part("notices", False, "; ".join([*told, present]))
 
 
 def _clock(house: House) -> Part:

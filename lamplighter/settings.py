@@ -118,13 +118,19 @@ class Api(_Part):
 
 
 class Receiver(_Part):
-    """Somebody to be told: ``url`` as apprise writes them, or ``log``."""
+    """Somebody to be told: ``url`` as apprise writes them, or ``log``.
+
+    ``allow_private``: a ``json://`` or ``jsons://`` webhook may lie inside this network. ``fallback``: the name of the
+    receiver that gets what this one refuses or could not be told for a day.
+    """
 
     name: str
     url: str
     language: Literal["zh", "en"] = "zh"
     min_severity: Literal["critical", "major", "minor", "info"] = "minor"
     kinds: tuple[str, ...] = ()
+    allow_private: bool = False
+    fallback: str = ""
 
 
 class Settings(BaseSettings):

@@ -198,7 +198,7 @@ class Watch:
         await self._keep(record, durable=bool(deliveries))
         changes = self.engine.step(batches, now_ms)
         if changes and not deliveries:  # a tick that a power cut took back would leave the books ahead of the engine
-            await self._keep(Record(now_ms), durable=True)
+            await self._keep(record, durable=True, judged=True)
         await self._decide(changes, now_ms)
         self.position = self.journal.end
         if deliveries:
@@ -260,11 +260,18 @@ class Watch:
                 kept.append(fresh)
         return kept, duplicates
 
-    async def _keep(self, record: Record, *, durable: bool) -> None:
-        """Append the record and, when messages wait for it, make it durable; a sick disk is asked until it is well."""
+    async def _keep(self, record: Record, *, durable: bool, judged: bool = False) -> None:
+        """Append the record and, when messages wait for it, make it durable; a sick disk is asked until it is well.
+
+        A record that is ``judged`` stands in the journal already and has only to be made durable; the engine has moved
+        on, so no snapshot may be written until its decisions are committed.
+        """
+        stands = judged
         while True:
             try:
-                self.journal.append(record)
+                if not stands:
+                    self.journal.append(record)
+                stands = False  # a sync that fails takes it back
                 if durable:
                     await asyncio.to_thread(self.journal.sync)
             except (JournalError, OSError) as trouble:
@@ -274,7 +281,7 @@ class Watch:
                     )
                 self.pulse.journal_trouble = str(trouble)
                 # What is shipped is released only behind a snapshot, and the next one would be the loop's own.
-                if self.shipper.judged != self.position:
+                if self.shipper.judged != self.position and not judged:
                     await self.save()
                 await asyncio.sleep(JOURNAL_RETRY_S)
             else:

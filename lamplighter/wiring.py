@@ -55,7 +55,7 @@ class House:
         self.clock = clock
         self.catalog = load_catalog(*settings.kinds)
         self.rules = load_rules(settings.rules, self.catalog)
-        receivers = [Receiver(r.name, r.url, r.language, r.min_severity, r.kinds) for r in settings.notify]
+        receivers = [Receiver(**dict(one)) for one in settings.notify]
         settings.data.mkdir(parents=True, exist_ok=True)
         with ExitStack() as opened:
             opened.callback(lock_folder(settings.data).close)

@@ -14,13 +14,14 @@ from storage.alertbook import AlertRow
 from storage.assetbook import ImportSummary
 from storage.database import AWAY, Database, in_words
 from storage.migrations import SchemaTooNewError, migrate
-from storage.outbox import OutboxRow, ReceiverLike
+from storage.outbox import GivenUp, OutboxRow, ReceiverLike
 from storage.quarantine import Choice, Limits, QuarantineRow, Still
 from storage.records import UNKNOWN
 
 __all__ = [
     "AWAY",
     "AlertRow",
+    "GivenUp",
     "Choice",
     "ImportSummary",
     "Limits",
@@ -166,10 +167,22 @@ class Operations:
         with self._database.writing() as connection:
             outbox.settle(connection, number, now_ms, None, None)
 
-    def outbox_failed(self, number: int, now_ms: int, retry_at_ms: int | None, error: str) -> None:
-        """Write down that a notice was not delivered: tried again at ``retry_at_ms``, given up where that is None."""
+    def outbox_failed(
+        self, number: int, now_ms: int, retry_at_ms: int | None, error: str, pass_to: str = ""
+    ) -> None:
+        """Write down that a notice was not delivered: tried again at ``retry_at_ms``, given up where that is None.
+
+        What is given up is owed to ``pass_to`` from now on, where that names a receiver who is not owed it anyway.
+        """
         with self._database.writing() as connection:
             outbox.settle(connection, number, now_ms, retry_at_ms, error or "not delivered")
+            if retry_at_ms is None and pass_to:
+                outbox.pass_on(self._database, connection, number, pass_to, now_ms)
+
+    def outbox_given_up(self, since_ms: int) -> list[GivenUp]:
+        """Return by receiver what was decided since then and could not be delivered for good, the latest last."""
+        with self._database.reading() as connection:
+            return outbox.given_up(connection, since_ms)
 
     def outbox_counts(self) -> dict[str, int]:
         """Return how many notices are ``due``, ``sent`` and ``failed``."""

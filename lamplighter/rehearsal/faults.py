@@ -136,7 +136,6 @@ class Mischief:
     Attributes:
         jumped_ms: how far the host's clock is off.
         operations_away: the operations database refuses.
-        disk_trouble: some fault of the disk or a database is under way, so that a start may fail.
         taken_over: another process came with our client id.
     """
 
@@ -158,11 +157,6 @@ class Mischief:
         self.operations_away = False
         self.taken_over = False
         self._storm_until_s = 0.0
-
-    @property
-    def disk_trouble(self) -> bool:
-        """Return whether a start may fail just now."""
-        return self._disk.full or self._disk.sick > 0 or self.operations_away
 
     def begin(self, fault: Fault) -> None:  # noqa: C901, PLR0912 - one branch a fault is the table's other half
         """Let a fault begin."""

@@ -144,6 +144,7 @@ class Rehearsal:
         self._leave: asyncio.Event | None = None
         self._restart_s = 0.0
         self._power_cut = False
+        self._refused_before = 0
 
     # The play.
 
@@ -201,6 +202,7 @@ class Rehearsal:
         self.loop.live()
         self.lives += 1
         self.trace.note(f"life {self.lives} begins")
+        self._refused_before = self.disk.refused
         life = self.loop.create_task(self._life(), name=f"life {self.lives}")
         life.add_done_callback(lambda _: self.loop.stop())
         self.loop.run_forever()
@@ -237,7 +239,7 @@ class Rehearsal:
             line.close()
         if trouble is None:
             self.trace.note("the house has stopped in order")
-        elif isinstance(trouble, (OSError, JournalError, *AWAY)) and self.mischief.disk_trouble:
+        elif isinstance(trouble, (OSError, JournalError, *AWAY)) and self.disk.refused > self._refused_before:
             self.trace.note(f"the house cannot start: {type(trouble).__name__}")
         else:
             text = "".join(traceback.format_exception(trouble))

@@ -22,7 +22,9 @@ class StagedDisk:
     """The disk under one data folder; stands in the place of the module ``os`` in those that write to it.
 
     Attributes:
-        full, sick: ENOSPC at writes, EIO at fsync.
+        full: ENOSPC at writes.
+        sick: how many calls of fsync fail with EIO.
+        refused: how many calls have failed.
         step: called with the name of what is about to happen or has happened, for crashes inside.
     """
 
@@ -30,6 +32,7 @@ class StagedDisk:
         self.folder, self._dice, self._trace = folder, dice, trace
         self.full = False
         self.sick = 0
+        self.refused = 0
         self.step: Callable[[str], None] = lambda _: None
         self._safe: dict[int, int] = {}  # bytes of a file that survive a power cut, by inode
         self._named: set[str] = set()  # names that survive it
@@ -43,6 +46,7 @@ class StagedDisk:
     def pwrite(self, handle: int, data: bytes | memoryview, place: int) -> int:
         """Write, or part of it."""
         if self.full:
+            self.refused += 1
             os.pwrite(handle, bytes(data)[: self._dice.whole(0, len(data) // 2)], place)
             raise OSError(errno.ENOSPC, "No space left on device")
         if self._dice.chance(0.01) and len(data) > 1:
@@ -62,9 +66,11 @@ class StagedDisk:
     def _sync(self, handle: int) -> None:
         self.step("os.fsync begins")
         if self.full and self._dice.chance(0.3):
+            self.refused += 1
             raise OSError(errno.ENOSPC, "No space left on device")
         if self.sick:
             self.sick -= 1
+            self.refused += 1
             self._trace.note("fsync fails")
             raise OSError(errno.EIO, "Input/output error")
         if self._frozen is not None:

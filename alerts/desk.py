@@ -1,0 +1,116 @@
+"""A desk for each kind of facility: readings come in, are put in order, and are handed to whoever judges them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from alerts.bank import Bank
+from alerts.columns import BatchColumns
+from alerts.expression import ExpressionJudge
+from alerts.fleet import Fleet, Live
+from alerts.judge import Clock, Judge, Reader
+from devices.batch import MARK_LATE, Batch
+from devices.kinds import Kind
+from devices.registry import Registry
+from devices.transition import Transition
+
+Places = npt.NDArray[np.intp]
+
+
+class Desk:
+    """Everybody who judges the readings of one kind.
+
+    Attributes:
+        clocks: those who judge the passing of time too.
+        bank: the expression rules, None where there are none.
+    """
+
+    def __init__(self, kind: Kind, judges: Sequence[Judge], registry: Registry) -> None:
+        mine = [judge for judge in judges if kind.name in judge.kinds]
+        plain: list[ExpressionJudge] = [judge for judge in mine if isinstance(judge, ExpressionJudge)]
+        others = [judge for judge in mine if isinstance(judge, Reader)]
+        self.bank = Bank(kind, plain, registry) if plain else None
+        self.clocks: list[Clock] = [*([self.bank] if self.bank is not None else []), *others]
+        self._whole = [judge for judge in others if judge.takes_runs]
+        self._singly = [judge for judge in others if not judge.takes_runs]
+
+    def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:
+        """Judge a batch: what is late, or no newer than its device's reading before, is heard and not judged."""
+        live = fleet.live[batch.kind.name]
+        at = live.local[batch.device].astype(np.intp)
+        live.seen_ms[at] = now_ms
+        newer = batch.time_ms > live.time_ms[at]
+        if np.count_nonzero(batch.marks):
+            newer &= (batch.marks & MARK_LATE) == 0
+        kept = np.count_nonzero(newer)
+        if kept < len(at):
+            if not kept:
+                return []
+            batch, at = batch.take(newer), at[newer]
+        count = np.arange(kept, dtype=np.int32)
+        live.mark[at] = count  # of several readings of one device the last stays
+        if np.count_nonzero(live.mark[at] == count) == kept:
+            return self._once(fleet, live, BatchColumns(fleet, batch, at), now_ms)
+        rows, turn, group = in_turn(at, batch.time_ms)
+        if len(rows) < kept:
+            batch, at = batch.take(rows), at[rows]
+        return self._in_runs(fleet, live, BatchColumns(fleet, batch, at, turn, group), turn, now_ms)
+
+    def _once(self, fleet: Fleet, live: Live, columns: BatchColumns, now_ms: int) -> list[Transition]:
+        """Judge readings of as many devices."""
+        out = self.bank.readings(columns, now_ms) if self.bank is not None else []
+        live.update(columns.at, columns.time_ms, columns.trusted, columns.absent, columns.partial)
+        for judge in self._whole:
+            out += judge.readings(fleet, columns.batch, now_ms)
+        for judge in self._singly:
+            out += judge.readings(fleet, columns.batch, now_ms)
+        return out
+
+    def _in_runs(self, fleet: Fleet, live: Live, columns: BatchColumns, turn: Places, now_ms: int) -> list[Transition]:
+        """Judge readings of which some are of the same device, each device's in order."""
+        out = self.bank.readings(columns, now_ms) if self.bank is not None else []
+        if not self._singly:
+            live.update(columns.at, columns.time_ms, columns.trusted, columns.absent, columns.partial)
+        for judge in self._whole:
+            out += judge.readings(fleet, columns.batch, now_ms)
+        for rows in _rounds(turn) if self._singly else ():
+            one = BatchColumns(fleet, columns.batch.take(rows), columns.at[rows])
+            live.update(one.at, one.time_ms, one.trusted, one.absent, one.partial)
+            for judge in self._singly:
+                out += judge.readings(fleet, one.batch, now_ms)
+        return out
+
+
+def in_turn(at: Places, time_ms: npt.NDArray[np.int64]) -> tuple[Places, Places, Places]:
+    """Return which readings are newer than all before them of the same device, and how they follow each other.
+
+    Args:
+        at: (n,) place of each reading's device.
+        time_ms: (n,) device time, newer than what is known of the device.
+
+    Returns:
+        Their rows in order of arrival, (k,); how many of the same device stand before each, (k,); and a number for
+        its device, (k,).
+    """
+    order = np.argsort(at, kind="stable")
+    begins = np.r_[True, at[order][1:] != at[order][:-1]]
+    device = np.cumsum(begins) - 1
+    rank = np.unique(time_ms, return_inverse=True)[1][order]
+    height = device * len(at) + rank  # later devices stand above earlier ones whatever the time
+    before = np.r_[-1, np.maximum.accumulate(height)[:-1]]
+    newer = begins | (height > before)
+    order, device = order[newer], device[newer]
+    first = np.r_[True, device[1:] != device[:-1]].nonzero()[0]
+    turn = np.arange(len(order)) - np.repeat(first, np.diff(np.r_[first, len(order)]))
+    back = np.argsort(order)
+    return order[back], turn[back], device[back]
+
+
+def _rounds(turn: Places) -> Iterator[Places]:
+    """Yield rows so that each yield holds at most one of a device, in order of arrival."""
+    order = np.argsort(turn, kind="stable")
+    cuts = np.diff(turn[order]).nonzero()[0] + 1
+    yield from np.split(order, cuts)
