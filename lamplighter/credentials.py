@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from devices.topics import CITY, DEVICE_ID, DEVICE_ID_FORM, PREFIX
 from devices.yamlfile import ConfigError
+from ingest.broker_says import DROPPED, UPTIME
 
 INGEST = "lamplighter.ingest"  # the dot keeps service names apart from device ids, which cannot have one
 COMMAND = "lamplighter.command"
@@ -101,10 +102,12 @@ def access_file(city: str) -> str:
     return f"""\
 # Access list of Mosquitto for the city {city}. Whatever no line grants is refused.
 
-# Lamplighter hears every report of its city and says nothing. The counter tells it of messages that were dropped.
+# Lamplighter hears every report of its city and says nothing. The broker's own counts tell it of messages that were
+# dropped, and whether the broker was started anew.
 user {INGEST}
 topic read {base}/+/+/up
-topic read $SYS/broker/publish/messages/dropped
+topic read {DROPPED}
+topic read {UPTIME}
 topic deny {PREFIX}/+/+/{INGEST}/#
 
 # Commands to devices have an identity of their own, which hears nothing.

@@ -18,7 +18,7 @@ from typing import Any
 import structlog
 from mqtt5 import ConnAckPacket
 
-from ingest.gaps import Gaps
+from ingest.gaps import Absence, Gaps
 from ingest.session import Session
 
 log = structlog.get_logger("losses")
@@ -193,7 +193,7 @@ class Losses:
             self._open = Loss(heard_ms, now_ms)
             self._add(self._open)
         self._open.until_ms = now_ms
-        self.gaps.away(self._open.from_ms, now_ms)
+        self._count_for(self._open)
         if not welcome.session_present:
             self.forgotten += 1
             self._open.forgotten += 1
@@ -205,15 +205,12 @@ class Losses:
 
     def _follow(self, now_ms: int) -> None:
         """Keep the open loss in step with what is found missing; end it when no more is expected."""
-        loss, absence = self._open, self.gaps.absence
-        if absence is not None and (loss is None or absence.from_ms != loss.from_ms):
-            self.gaps.settle()  # a snapshot remembered one that has ended since
-            absence = None
+        loss = self._open
         if loss is None:
+            if self.gaps.absence is not None:
+                self.gaps.settle()  # a snapshot remembered one that has ended since
             return
-        if absence is None:
-            absence = self.gaps.away(loss.from_ms, loss.until_ms)
-            absence.counted, absence.estimated, absence.devices = loss.counted, loss.estimated, loss.devices
+        absence = self._count_for(loss)
         loss.counted, loss.estimated, loss.devices = absence.counted, absence.estimated, absence.devices
         if now_ms - loss.until_ms >= self.settle_ms:
             loss.complete = True
@@ -224,6 +221,17 @@ class Losses:
             else:
                 self.found.remove(loss)
             self.save()
+
+    def _count_for(self, loss: Loss) -> Absence:
+        """Let the gaps count for this loss, from what is known of it; a snapshot may know more, or of another."""
+        known = self.gaps.absence
+        if known is not None and known.from_ms != loss.from_ms:
+            self.gaps.settle()
+            known = None
+        absence = self.gaps.away(loss.from_ms, loss.until_ms)
+        if known is None:
+            absence.counted, absence.estimated, absence.devices = loss.counted, loss.estimated, loss.devices
+        return absence
 
     # What the broker says.
 

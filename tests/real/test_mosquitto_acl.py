@@ -16,6 +16,7 @@ import paho.mqtt.client as paho
 import pytest
 import trustme
 
+from ingest import broker_says
 from lamplighter.credentials import COMMAND, INGEST, Credential, access_file, issue, password_file, write_private
 from tests.real.processes import Process, free_port, need
 
@@ -252,10 +253,19 @@ def test_the_ingest_hears_every_report_of_its_city_and_no_command(house: House) 
         assert ingest.heard(1) == [f"{MINE}/up", f"{OTHER}/up"]
 
 
-def test_the_ingest_hears_how_many_messages_the_broker_has_dropped(house: House) -> None:
+@pytest.mark.parametrize("topic", broker_says.FILTERS)
+def test_the_ingest_hears_how_many_messages_the_broker_has_dropped_and_since_when_it_runs(
+    house: House, topic: str
+) -> None:
     with house.client(INGEST, "lamplighter-ingest", inside=True) as ingest:
-        ingest.subscribe("$SYS/broker/publish/messages/dropped")
-        assert ingest.heard(12, count=1) == ["$SYS/broker/publish/messages/dropped"]
+        ingest.subscribe(topic)
+        assert ingest.heard(12, count=1) == [topic]
+
+
+def test_the_ingest_hears_nothing_else_of_the_broker(house: House) -> None:
+    with house.client(INGEST, "lamplighter-ingest", inside=True) as ingest:
+        ingest.subscribe("$SYS/#")
+        assert set(ingest.heard(QUIET_S)) <= set(broker_says.FILTERS), "retained values come at once"
 
 
 def test_a_device_cannot_throw_out_the_ingest_by_taking_its_client_id(house: House) -> None:
