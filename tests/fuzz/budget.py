@@ -29,7 +29,7 @@ def within_limit(check: Check, data: bytes) -> None:
 
 
 def memory_folder(prefix: str) -> Path:
-    """Make a folder, in memory where there is one: a harness opens hundreds of journals a second. It goes at the end."""
+    """Make a folder for this process, in memory where there is one: hundreds of journals are opened a second."""
     memory = Path("/dev/shm")
     folder = Path(tempfile.mkdtemp(prefix=prefix, dir=memory if os.access(memory, os.W_OK) else None))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
