@@ -81,7 +81,8 @@ class _Desk:
     receiver: Receiver
     tally: Tally = field(default_factory=Tally)
     busy: int = 0
-    failures: int = 0  # in a row
+    failures: int = 0  # in a row; several that were under way together count as one
+    failed_ms: int = 0  # the latest
     rests_until_ms: int = 0
 
     def shut(self, now_ms: int) -> bool:
@@ -198,10 +199,10 @@ class Notifier:
             ended.add_done_callback(lambda late: self._free(desk, late))
             desk.tally.timeouts += 1
             trouble = DeliveryError(f"no answer within {self._timeout_s:g} s")
-        await self._settle(desk, row, trouble, now_ms + round((loop.time() - began) * 1000))
+        await self._settle(desk, row, trouble, now_ms, now_ms + round((loop.time() - began) * 1000))
         return trouble is None
 
-    async def _settle(self, desk: _Desk, row: Due, trouble: DeliveryError | None, now_ms: int) -> None:
+    async def _settle(self, desk: _Desk, row: Due, trouble: DeliveryError | None, began_ms: int, now_ms: int) -> None:
         alert = (row.receiver, row.transition.alert_id)
         if trouble is None:
             desk.failures, desk.rests_until_ms = 0, 0
@@ -215,7 +216,9 @@ class Notifier:
             await asyncio.to_thread(self._outbox.outbox_failed, row.id, now_ms, None, str(trouble))
             self._first.pop(alert, None)
             return
-        desk.failures += 1
+        if began_ms >= desk.failed_ms or not desk.failures:
+            desk.failures += 1
+        desk.failed_ms = now_ms
         desk.tally.retried += 1
         desk.rests_until_ms = now_ms + retry_after_ms(desk.failures - 1, desk.receiver.name)
         retry_at_ms = now_ms + retry_after_ms(row.attempts, f"{row.receiver}:{row.id}")

@@ -217,7 +217,7 @@ class _Player:
         if draw < 0.08:
             readings = [self._reading(at_s - back) for back in (0.9, 0.6, 0.3)] + readings
         elif draw < 0.10:
-            readings = [self._reading(at_s, off_ms=dice.pick((DAY_MS, 3_600_000, -365 * DAY_MS)))]
+            readings = [self._reading(at_s, off_ms=dice.pick((DAY_MS, 3 * 3_600_000, -365 * DAY_MS)))]
         message = self._spoken(at_s, readings)
         late_s = dice.between(0.1, min(20.0, self.calm_s - at_s - 0.2)) if dice.chance(0.06) else 0.0
         yield Spoken(at_s + late_s, message.topic, message.payload, message.readings)
