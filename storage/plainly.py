@@ -36,7 +36,7 @@ def plainly(payload: bytes) -> Plain:
             return Plain("binary", dump(payload))
         return Plain("text", visible(payload.decode(errors="backslashreplace")))
     try:
-        msgspec.json.decode(payload)
+        msgspec.json.decode(payload, type=msgspec.Raw)
         laid_out = msgspec.json.format(payload, indent=2).decode()
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return Plain("text", visible(text))
