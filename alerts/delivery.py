@@ -1,4 +1,7 @@
-"""One notice to one receiver: put into its language, sent through apprise, and its failure told apart.
+"""One notice to one receiver: put into its language, sent, and its failure told apart.
+
+Plain webhooks (``json://``, ``jsons://``) go through a sender of our own (alerts/webhook.py), all others through
+apprise.
 
 A failure is retriable (nobody there, too slow, 5xx, 408, 425, 429) or final (any other 3xx or 4xx: the receiver has
 understood and will not have it). A receiver that sees an idempotency key twice has been told twice.
@@ -20,6 +23,7 @@ from typing import Any
 import apprise
 import structlog
 
+from alerts import webhook
 from devices.transition import CLEARED, Transition
 from devices.yamlfile import ConfigError
 
@@ -42,6 +46,8 @@ class Receiver:
         language: ``en`` or ``zh``.
         min_severity: the least severity it wants.
         kinds: kinds it wants; empty means all.
+        allow_private: whether a plain webhook may lie inside this network.
+        fallback: name of the receiver that is told what this one could not be told for good; empty for none.
     """
 
     name: str
@@ -49,9 +55,24 @@ class Receiver:
     language: str = "zh"
     min_severity: str = "minor"
     kinds: tuple[str, ...] = ()
+    allow_private: bool = False
+    fallback: str = ""
+
+    @property
+    def plain(self) -> bool:
+        """Return whether it is a plain webhook, told by a sender of our own."""
+        return self.url.partition("://")[0] in webhook.SCHEMES
 
     def check(self) -> None:
         """Raise ConfigError when the address is not one that can be sent to; the address itself is not shown."""
+        if self.plain:
+            try:
+                webhook.parse(self.url, allow_private=self.allow_private)
+            except ValueError as trouble:
+                raise ConfigError([f"settings: notify.{self.name}.url: {trouble}"]) from None
+            return
+        if self.allow_private:
+            raise ConfigError([f"settings: notify.{self.name}.allow_private: only for json:// and jsons:// addresses"])
         if self.url == LOG:
             return
         _listen_to_apprise()
@@ -102,26 +123,53 @@ def send(receiver: Receiver, notice: Transition) -> None:
     if receiver.url == LOG:
         _log(receiver, notice, text)
         return
+    if receiver.plain:
+        _post(receiver, notice, text)
+        return
     plugin = apprise.Apprise.instantiate(receiver.url, suppress_exceptions=True)
     if plugin is None:
         raise DeliveryError("not an address that apprise knows", final=True)
     plugin.socket_connect_timeout, plugin.socket_read_timeout = CONNECT_S, READ_S
     plugin.redirects = False  # a notice goes where it was addressed to, and nowhere else
-    if hasattr(plugin, "payload_extras") and hasattr(plugin, "headers"):  # the webhooks
+    if hasattr(plugin, "payload_extras") and hasattr(plugin, "headers"):  # the webhooks that take forms or XML
         key = key_of(notice, receiver)
         plugin.headers["Idempotency-Key"] = key
-        plugin.payload_extras.update(_facts(notice, key, as_text=not receiver.url.startswith("json")))
-    kind = apprise.NotifyType.SUCCESS if notice.state == CLEARED else _TYPES.get(notice.severity)
+        plugin.payload_extras.update({name: json.dumps(value) for name, value in _facts(notice, key).items()})
     sender = apprise.Apprise(asset=apprise.AppriseAsset(app_id="Lamplighter", async_mode=False))
     sender.add(plugin)
     told = sender.notify(
         body=text,
         title=title_of(notice, receiver.language),
-        notify_type=kind or apprise.NotifyType.INFO,
+        notify_type=_type(notice),
         body_format=apprise.NotifyFormat.TEXT,
     )
     if not told:
         raise failure(entry.message for entry in told.logs())
+
+
+def _post(receiver: Receiver, notice: Transition, text: str) -> None:
+    """Tell a plain webhook, in the form that apprise gave to its JSON notices, with the transition's own fields."""
+    key = key_of(notice, receiver)
+    form = {"version": "1.0", "title": title_of(notice, receiver.language), "message": text, "attachments": []}
+    try:
+        hook = webhook.parse(receiver.url, allow_private=receiver.allow_private)
+        body = {**form, "type": _type(notice).value, **_facts(notice, key)}
+        webhook.post(hook, body, {"Idempotency-Key": key})
+    except ValueError as trouble:
+        raise DeliveryError(str(trouble), final=True) from None
+    except webhook.WebhookError as trouble:
+        raise DeliveryError(str(trouble), final=_refused(trouble.status)) from None
+
+
+def _type(notice: Transition) -> apprise.NotifyType:
+    if notice.state == CLEARED:
+        return apprise.NotifyType.SUCCESS
+    return _TYPES.get(notice.severity, apprise.NotifyType.INFO)
+
+
+def _refused(status: int) -> bool:
+    """Return whether a status says that the receiver has understood and will not have it."""
+    return 300 <= status < 500 and status not in _TRY_AGAIN
 
 
 def failure(complaints: Iterable[str]) -> DeliveryError:
@@ -129,8 +177,7 @@ def failure(complaints: Iterable[str]) -> DeliveryError:
     lines = list(complaints)
     statuses = [int(found[1]) for line in lines if (found := _STATUS.search(line))]
     text = " ".join(lines)[:300] or "not delivered"
-    final = any(300 <= status < 500 and status not in _TRY_AGAIN for status in statuses)
-    return DeliveryError(text, final=final)
+    return DeliveryError(text, final=any(_refused(status) for status in statuses))
 
 
 async def send_within(receiver: Receiver, notice: Transition, timeout_s: float) -> asyncio.Future[None]:
@@ -166,10 +213,10 @@ async def send_within(receiver: Receiver, notice: Transition, timeout_s: float) 
     return ended
 
 
-def _facts(notice: Transition, key: str, *, as_text: bool) -> dict[str, Any]:
+def _facts(notice: Transition, key: str) -> dict[str, Any]:
     """Return the transition's fields for a program to read."""
     place = [None if math.isnan(value) else value for value in (notice.lon, notice.lat)]
-    facts: dict[str, Any] = {
+    return {
         "idempotency_key": key,
         "alert_id": notice.alert_id,
         "rule": notice.rule,
@@ -185,7 +232,6 @@ def _facts(notice: Transition, key: str, *, as_text: bool) -> dict[str, Any]:
         "reason": notice.reason,
         "values": notice.values,
     }
-    return {name: json.dumps(value) for name, value in facts.items()} if as_text else facts
 
 
 def _log(receiver: Receiver, notice: Transition, text: str) -> None:

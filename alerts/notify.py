@@ -12,10 +12,15 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import structlog
+
 from alerts.delivery import DeliveryError, Receiver, send_within
 from devices.transition import Transition
+from devices.yamlfile import ConfigError
 
 __all__ = ["Due", "Notifier", "Outbox", "Receiver"]
+
+log = structlog.get_logger("notify")
 
 AT_ONCE = 4  # notices on their way to one receiver; a notice that finds them all taken stays in the outbox
 FETCH = 100  # notices looked at in one go
@@ -59,8 +64,8 @@ class Outbox(Protocol):
     def outbox_sent(self, number: int, now_ms: int) -> None:
         """Write down that a notice was delivered."""
 
-    def outbox_failed(self, number: int, now_ms: int, retry_at_ms: int | None, error: str) -> None:
-        """Write down that a notice was not delivered, and when to try again; None gives it up."""
+    def outbox_failed(self, number: int, now_ms: int, retry_at_ms: int | None, error: str, pass_to: str = ...) -> None:
+        """Write down that a notice was not delivered, and when to try again; None gives it up, or passes it on."""
 
 
 @dataclass(slots=True)
@@ -108,6 +113,7 @@ class Notifier:
     def __init__(self, outbox: Outbox, receivers: Sequence[Receiver], timeout_s: float = TIMEOUT_S) -> None:
         for receiver in receivers:
             receiver.check()
+            _check_fallback(receiver, receivers)
         self._outbox = outbox
         self._timeout_s = timeout_s
         self._desks = {receiver.name: _Desk(receiver) for receiver in receivers}
@@ -213,7 +219,9 @@ class Notifier:
         desk.tally.last_error = str(trouble)
         if trouble.final or now_ms - row.created_ms > GIVE_UP_MS:
             desk.tally.given_up += 1
-            await asyncio.to_thread(self._outbox.outbox_failed, row.id, now_ms, None, str(trouble))
+            other = desk.receiver.fallback
+            log.warning("a notice is given up", receiver=row.receiver, why=str(trouble), passed_to=other or None)
+            await asyncio.to_thread(self._outbox.outbox_failed, row.id, now_ms, None, str(trouble), other)
             self._first.pop(alert, None)
             return
         if began_ms >= desk.failed_ms or not desk.failures:
@@ -234,6 +242,15 @@ class Notifier:
         desk.busy -= 1
         if not ended.cancelled():
             ended.exception()  # it came too late to matter
+
+
+def _check_fallback(receiver: Receiver, receivers: Sequence[Receiver]) -> None:
+    """Raise ConfigError when whoever is to be told instead is not somebody else."""
+    others = [one.name for one in receivers if one.name != receiver.name]
+    if receiver.fallback and receiver.fallback not in others:
+        known = ", ".join(others) or "there is none"
+        found = f"expected another receiver ({known}); found '{receiver.fallback}'"
+        raise ConfigError([f"settings: notify.{receiver.name}.fallback: {found}"])
 
 
 def retry_after_ms(attempts: int, key: str) -> int:

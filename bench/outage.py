@@ -91,8 +91,8 @@ class Scene:
         ]
         lids = [Asset(name, "manhole", "cover", lon=121.5, lat=31.2) for name in covers]
         url = f"json://127.0.0.1:{self.phone.server_port}/"
-        notify = [{"name": "phone", "url": url, "min_severity": "critical", "kinds": ["manhole"]}]
-        house = Service(self.folder, CITY, self.broker, self.database, [*lamps, *lids], more={"notify": notify})
+        phone = {"name": "phone", "url": url, "allow_private": True, "min_severity": "critical", "kinds": ["manhole"]}
+        house = Service(self.folder, CITY, self.broker, self.database, [*lamps, *lids], more={"notify": [phone]})
         house.start()
         house.connected()
         return house

@@ -21,8 +21,8 @@ from storage.records import UNKNOWN
 __all__ = [
     "AWAY",
     "AlertRow",
-    "GivenUp",
     "Choice",
+    "GivenUp",
     "ImportSummary",
     "Limits",
     "Operations",
@@ -167,9 +167,7 @@ class Operations:
         with self._database.writing() as connection:
             outbox.settle(connection, number, now_ms, None, None)
 
-    def outbox_failed(
-        self, number: int, now_ms: int, retry_at_ms: int | None, error: str, pass_to: str = ""
-    ) -> None:
+    def outbox_failed(self, number: int, now_ms: int, retry_at_ms: int | None, error: str, pass_to: str = "") -> None:
         """Write down that a notice was not delivered: tried again at ``retry_at_ms``, given up where that is None.
 
         What is given up is owed to ``pass_to`` from now on, where that names a receiver who is not owed it anyway.

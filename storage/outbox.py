@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import Connection, func, or_, select, update
 
@@ -63,6 +63,20 @@ class OutboxRow:
     def state(self) -> str:
         """Return the state that the alert came to."""
         return self.transition.state
+
+
+class GivenUp(NamedTuple):
+    """Notices that one receiver was not told of, and will not be.
+
+    Attributes:
+        receiver: its name.
+        notices: how many.
+        error: why the latest was not delivered.
+    """
+
+    receiver: str
+    notices: int
+    error: str
 
 
 def wants(receiver: ReceiverLike, transition: Transition) -> bool:
@@ -125,6 +139,29 @@ def settle(connection: Connection, number: int, now_ms: int, retry_at_ms: int | 
     else:
         values |= {"due_ms": retry_at_ms}
     connection.execute(update(table).where(table.c.id == number, table.c.status == DUE).values(values))
+
+
+def pass_on(database: Database, connection: Connection, number: int, receiver: str, now_ms: int) -> None:
+    """Owe a notice to another receiver too; one who is owed it anyway is not told twice."""
+    table = tables.outbox
+    row = connection.execute(select(table).where(table.c.id == number)).mappings().one()
+    fresh = {name: row[name] for name in ("alert_id", "state", "notice")}
+    key = f"{row['alert_id']}:{row['state']}:{receiver}"
+    state = {"created_ms": now_ms, "due_ms": now_ms, "attempts": 0, "status": DUE, "error": ""}
+    add(database, connection, [{"key": key, "receiver": receiver, **fresh, **state}])
+
+
+def given_up(connection: Connection, since_ms: int) -> list[GivenUp]:
+    """Return by receiver what was decided since then and given up, the latest last."""
+    table = tables.outbox
+    latest = (
+        select(table.c.receiver, func.count().label("notices"), func.max(table.c.id).label("id"))
+        .where(table.c.status == FAILED, table.c.created_ms >= since_ms)
+        .group_by(table.c.receiver)
+        .subquery()
+    )
+    joined = select(table.c.receiver, latest.c.notices, table.c.error).join(latest, latest.c.id == table.c.id)
+    return [GivenUp(*row) for row in connection.execute(joined.order_by(table.c.id))]
 
 
 def counts(connection: Connection) -> dict[str, int]:

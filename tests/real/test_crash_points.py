@@ -62,7 +62,14 @@ class Pair:
             "rules": "rules.yaml",
             "broker": {"port": self.broker.port, "client_id": f"crash-{folder.name}"},
             "intake": {"tick_ms": 100, "age_ms": 10},
-            "notify": [{"name": "duty", "url": f"json://127.0.0.1:{sink.port}/", "min_severity": "info"}],
+            "notify": [
+                {
+                    "name": "duty",
+                    "url": f"json://127.0.0.1:{sink.port}/",
+                    "min_severity": "info",
+                    "allow_private": True,
+                }
+            ],
         }
         house = ForkedHouse(folder, CITY, self.broker, None, [*lamps, *covers], more=more)
         house.nursery = self.nursery

@@ -221,7 +221,9 @@ def _configured(house: Path, influx: Influx, webhook: Webhook) -> tuple[dict[str
     database = influx.database(f"walk_{devices}")
     settings["store"] |= {"url": influx.url, "token": influx.token, "bucket": database.bucket}
     settings["api"]["port"] = free_port()
-    settings["notify"] = [{"name": "crew", "url": webhook.url, "language": "zh", "kinds": ["manhole"]}]
+    settings["notify"] = [
+        {"name": "crew", "url": webhook.url, "language": "zh", "kinds": ["manhole"], "allow_private": True}
+    ]
     file.write_text(yaml.safe_dump(settings, allow_unicode=True), encoding="utf-8")
     return settings, devices
 
