@@ -71,6 +71,20 @@ def init(
 
 
 @app.command()
+def rehearse(
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds to play.")] = 200,
+    first: Annotated[int, typer.Option(min=0, help="The first of them.")] = 0,
+    seed: Annotated[int | None, typer.Option(min=0, help="Play this one alone.", show_default=False)] = None,
+    jobs: Annotated[int, typer.Option(min=0, help="Processes; 0 takes every core.")] = 0,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="With --seed: tell every event.")] = False,
+) -> None:
+    """Play the house in virtual time on a stage where everything fails, each time as a seed says."""
+    from lamplighter.rehearsal.command import run_many, run_one
+
+    raise typer.Exit(run_many(first, seeds, jobs) if seed is None else run_one(seed, verbose=verbose))
+
+
+@app.command()
 def simulate(
     config: Config = None,
     seed: Annotated[int, typer.Option(help="The city's seed.")] = 1,
