@@ -36,8 +36,8 @@ from alerts.terms import (
 from devices.kinds import Field, Kind
 from devices.yamlfile import ConfigError, Node
 
-NOWHERE: Mask = np.zeros((), dtype=bool)
-UNKNOWN: Floats = np.array(np.nan)
+_NOWHERE: Mask = np.zeros((), dtype=bool)
+_UNKNOWN: Floats = np.array(np.nan)
 LENGTH_MAX = 1000
 DEPTH_MAX = 40
 NODES_MAX = 400
@@ -76,11 +76,13 @@ class Condition:
     computes: bool
 
     def __call__(self, columns: Callable[[str], Floats]) -> tuple[Mask, Mask]:
-        """Return (surely true, surely false) over the columns' rows; of no length where all rows are alike."""
-        sheet = Looked(columns)
+        """Return (surely true, surely false) over the columns' rows."""
+        sheet, shape = Looked(columns), np.shape(columns(self.names[0])) if self.names else ()
         with np.errstate(all="ignore"):
             yes, no = self.yes.of(sheet), self.no.of(sheet)
-        return NOWHERE if yes is None else yes, NOWHERE if no is None else no
+        return np.broadcast_to(_NOWHERE if yes is None else yes, shape), np.broadcast_to(
+            _NOWHERE if no is None else no, shape
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +94,10 @@ class Quantity:
     number: Number
 
     def __call__(self, columns: Callable[[str], Floats]) -> Floats:
-        """Return the number over the columns' rows, NaN where unknown; of no length where all rows are alike."""
+        """Return the number over the columns' rows, NaN where unknown; of no length where it is the same for all."""
         with np.errstate(all="ignore"):
             found = self.number.of(Looked(columns))
-        return UNKNOWN if found is None else found
+        return _UNKNOWN if found is None else found
 
 
 def condition(node: Node, kind: Kind, role: str | None) -> Condition:
