@@ -1,8 +1,16 @@
-"""Versions of the operations database: each step in one transaction, a newer database than the program is refused."""
+"""Versions of the operations database: each step in one transaction, a newer database than the program is refused.
+
+Before the first step an SQLite file is copied, so that an older program can be gone back to. Nothing here depends on
+the clock: versions are counted, rows are numbered by the database, alerts are named by rule, entity and onset.
+"""
 
 from __future__ import annotations
 
+import os
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 
 from sqlalchemy import (
     BigInteger,
@@ -19,7 +27,9 @@ from sqlalchemy import (
     text,
 )
 
+from devices.yamlfile import ConfigError
 from storage.database import Database
+from storage.segments import sync_folder
 from storage.tables import Number, metadata, schema_version
 
 
@@ -83,11 +93,58 @@ def version_of(connection: Connection) -> int:
     return int(found or 0)
 
 
+def back_up(database: Database, version: int) -> Path | None:
+    """Copy an SQLite file of this version beside itself and return the copy, None where there is no file to copy.
+
+    The copy gets its name when it is whole and on the disk; one of the same version that is there is replaced.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    place = _file(database)
+    if place is None:
+        return None
+    target = place.with_name(f"{place.name}.v{version}.backup")
+    draft = target.with_suffix(".draft")
+    try:
+        draft.unlink(missing_ok=True)
+        with closing(sqlite3.connect(place)) as source, closing(sqlite3.connect(draft)) as copy:
+            source.backup(copy)
+            found = copy.execute(f"SELECT version FROM {schema_version.name}").fetchone()[0]
+        if found != version:  # another process was quicker
+            draft.unlink()
+            return None
+        with draft.open("rb+") as file:
+            os.fsync(file.fileno())
+        draft.replace(target)
+        sync_folder(target.parent)
+    except (OSError, sqlite3.Error) as trouble:
+        draft.unlink(missing_ok=True)
+        raise ConfigError([f"{place}: cannot be copied before it is changed: {trouble}; make room beside it"]) from trouble
+    return target
+
+
+def _file(database: Database) -> Path | None:
+    name = database.engine.url.database
+    return Path(name) if database.is_sqlite and name not in (None, "", ":memory:") else None
+
+
+def _backups(database: Database, newest: int) -> str:
+    """Return which copies that this program understands lie beside a database, in words."""
+    place = _file(database)
+    if place is None:
+        return ""
+    copies = [place.with_name(f"{place.name}.v{version}.backup") for version in range(newest, 0, -1)]
+    found = [copy for copy in copies if copy.exists()]
+    return f": {found[0]}" if found else ""
+
+
 def migrate(database: Database, steps: tuple[Callable[[Connection], None], ...] = STEPS) -> int:
     """Bring a database to the newest version and return it; a step that fails leaves the version before it.
 
     Raises:
         SchemaTooNewError: naming both versions.
+        ConfigError: there is no room for the copy that is made before.
     """
     with database.reading() as connection:
         present = version_of(connection)
@@ -96,8 +153,10 @@ def migrate(database: Database, steps: tuple[Callable[[Connection], None], ...] 
         raise SchemaTooNewError(
             f"the operations database {place} has version {present}, "
             f"this Lamplighter knows versions up to {len(steps)}: start the newer Lamplighter, or restore the backup "
-            "that was made before it"
+            f"that was made before it{_backups(database, len(steps))}"
         )
+    if 0 < present < len(steps):
+        back_up(database, present)
     for number in range(present, len(steps)):
         with database.writing() as connection:
             if version_of(connection) != number:
