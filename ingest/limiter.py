@@ -10,9 +10,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+import structlog
 
 from devices import topics
 from devices.payloads import Decoded, Decoder, Delivery, Reject
+
+log = structlog.get_logger("ingest")
 
 TOO_OFTEN = "too_often"
 ROUNDING = 1e-6  # of a message: what sums of floats may be off
@@ -71,6 +74,7 @@ class Limiter:
         decoded = self.decoder.decode(passing, now_ms)
         if fresh := self._charge(decoded, at_s):
             self._dry.update(fresh)
+            log.warning("sends too often: held back", devices=len(fresh), topic=next(iter(fresh)))
             passing, refused = self._split(deliveries, at_s)
             decoded = self.decoder.decode(passing, now_ms)
             self._charge(decoded, at_s)

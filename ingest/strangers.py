@@ -22,6 +22,7 @@ SLOT_MS = 300_000
 SLOTS = 12  # an hour
 BITS = 1 << 18
 PREFIXES = 64
+MANY = 200  # messages of strangers in five minutes that a log line is owed
 PREFIX_CHARS = 12
 
 _HEAD = re.compile(r"[a-z_-]*[a-z]?")
@@ -68,24 +69,30 @@ class Strangers:
         self._slots: dict[int, _Slot] = {}
         self._impostors: dict[int, int] = {}
 
-    def note(self, rejects: Iterable[Reject], now_ms: int) -> None:
+    def note(self, rejects: Iterable[Reject], now_ms: int) -> bool:
         """Take notice of rejects, of which only some concern strangers.
 
         Args:
             rejects: of one group.
             now_ms: host time, epoch milliseconds.
+
+        Returns:
+            whether the messages of strangers have become many just now; once in five minutes at most.
         """
+        many = False
         number = now_ms // SLOT_MS
         for reject in rejects:
             if reject.reason == "unknown_device":
                 slot = self._slots.get(number) or self._new(number)
                 slot.messages += 1
+                many = many or slot.messages == MANY
                 bit = zlib.crc32(reject.device_id.encode()) % BITS
                 slot.seen[bit >> 3] |= 1 << (bit & 7)
                 _count(slot.prefixes, prefix_of(reject))
             elif reject.reason == "identity":
                 self._impostors[number] = self._impostors.get(number, 0) + 1
                 self._forget(number)
+        return many
 
     def report(self, now_ms: int) -> Report:
         """Return what the last hour brought."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from api.house import Figure, Part
+from lamplighter import abuse
 from storage.operations import AWAY, in_words
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def examine_house(house: House) -> list[Part]:
         _broker(house),
         _rules(house),
         _losses(house),
+        abuse.security(house),
         _journal(house),
         *_operations(house),
         _store(house),
@@ -75,7 +77,7 @@ def _operations(house: House) -> list[Part]:
     """Return the operations database, and what is read from it where that can be."""
     trouble = house.watch.pulse.operations_trouble
     try:
-        read = [_ledger(house), _notices(house)]
+        read = [_ledger(house), abuse.quarantine(house), _notices(house)]
     except AWAY as away:
         return [Part("operations", False, f"cannot be read: {trouble or in_words(away)}")]
     if trouble:
@@ -178,26 +180,13 @@ def figures(house: House) -> list[Figure]:
             labels=("receiver", "outcome"),
             counter=True,
         ),
-        *_quarantine(house),
+        *abuse.figures(house),
         Figure(
             "outbox",
             "Notices by state.",
             {(state,): float(count) for state, count in house.operations.outbox_counts().items()},
             labels=("state",),
         ),
-    ]
-
-
-def _quarantine(house: House) -> list[Figure]:
-    def by_reason(name: str, sentence: str, numbers: dict[str, int], *, counter: bool = True) -> Figure:
-        samples: dict[tuple[str, ...], float] = {(reason,): float(number) for reason, number in numbers.items()}
-        return Figure(name, sentence, samples, labels=("reason",), counter=counter)
-
-    operations = house.operations
-    return [
-        by_reason("quarantine_held", "Messages in quarantine now.", operations.quarantine_counts(), counter=False),
-        by_reason("quarantine_let_go", "Messages let go because there were too many.", operations.quarantine_gone()),
-        by_reason("quarantine_purged", "Messages that people have purged.", operations.quarantine_purged()),
     ]
 
 

@@ -188,8 +188,9 @@ class Watch:
         now_ms = self.clock.now_ms()
         at_s = started * self.clock.speed  # a clock that never jumps
         decoded = self.limiter.decode(deliveries, now_ms, at_s) if limited else self.decoder.decode(deliveries, now_ms)
-        if decoded.rejects:
-            self.strangers.note(decoded.rejects, now_ms)
+        if decoded.rejects and self.strangers.note(decoded.rejects, now_ms):
+            found = self.strangers.report(now_ms)
+            log.warning("many unknown devices", last_hour=found.devices, messages=found.messages, most=found.prefix)
         if impostors := [reject.topic for reject in decoded.rejects if reject.reason == "identity"]:
             log.warning("identity mismatch: kept in quarantine", messages=len(impostors), topic=impostors[0])
         batches, duplicates = self._sift(decoded.batches)

@@ -13,7 +13,7 @@ from devices.payloads import Decoder, Reject
 from devices.registry import Asset, Registry
 from devices.topics import up
 from ingest.limiter import Limiter
-from ingest.strangers import PREFIXES, SLOT_MS, Strangers, prefix_of
+from ingest.strangers import MANY, PREFIXES, SLOT_MS, Strangers, prefix_of
 
 NOW = 1_790_000_000_000
 CATALOG = load_catalog()
@@ -91,3 +91,10 @@ def test_a_bomb_of_two_hundred_thousand_ids_and_topics_leaves_no_memory_behind_a
     assert left < 16_000, "bytes"
     assert read == 50, "the lamp was heard every time"
     assert strangers.report(NOW).devices == pytest.approx(200_000, rel=0.02)
+
+
+def test_many_are_told_once_in_five_minutes() -> None:
+    strangers = Strangers()
+    one = [stranger("abc-1")]
+    told = [strangers.note(one, NOW + (SLOT_MS if n >= 500 else 0)) for n in range(1000)]
+    assert [n for n, many in enumerate(told) if many] == [MANY - 1, 500 + MANY - 1]
