@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from sqlalchemy import (
@@ -110,7 +110,7 @@ def back_up(database: Database, version: int) -> Path | None:
         draft.unlink(missing_ok=True)
         with closing(sqlite3.connect(place)) as source, closing(sqlite3.connect(draft)) as copy:
             source.backup(copy)
-            found = copy.execute(f"SELECT version FROM {schema_version.name}").fetchone()[0]
+            found = copy.execute("SELECT version FROM schema_version").fetchone()[0]
         if found != version:  # another process was quicker
             draft.unlink()
             return None
@@ -119,8 +119,11 @@ def back_up(database: Database, version: int) -> Path | None:
         draft.replace(target)
         sync_folder(target.parent)
     except (OSError, sqlite3.Error) as trouble:
-        draft.unlink(missing_ok=True)
-        raise ConfigError([f"{place}: cannot be copied before it is changed: {trouble}; make room beside it"]) from trouble
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise ConfigError(
+            [f"{place}: cannot be copied before it is changed: {trouble}; make room beside it"]
+        ) from trouble
     return target
 
 
