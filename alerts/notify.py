@@ -224,7 +224,7 @@ class Notifier:
             await asyncio.to_thread(self._outbox.outbox_failed, row.id, now_ms, None, str(trouble), other)
             self._first.pop(alert, None)
             return
-        if began_ms >= desk.failed_ms or not desk.failures:
+        if began_ms > desk.failed_ms or not desk.failures:
             desk.failures += 1
         desk.failed_ms = now_ms
         desk.tally.retried += 1

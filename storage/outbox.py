@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import Connection, func, or_, select, update
 
-from devices.transition import SEVERITIES, Transition
+from devices.transition import ACTIVE, CLEARED, SEVERITIES, Transition
 from storage import tables
 from storage.database import Database
 
@@ -113,10 +113,18 @@ def add(database: Database, connection: Connection, notices: Sequence[dict[str, 
 
 
 def due(connection: Connection, now_ms: int, limit: int, without: Collection[str] = ()) -> list[OutboxRow]:
-    """Return the notices to try now, oldest decision first, of all receivers but ``without``."""
+    """Return the notices to try now, oldest decision first, of all receivers but ``without``.
+
+    That an alert is over is not told while its beginning waits for another try: the beginning would come last.
+    """
     table = tables.outbox
     ripe = or_(table.c.due_ms <= now_ms, table.c.due_ms > now_ms + AHEAD_MS)
-    query = select(table).where(ripe).order_by(table.c.id).limit(limit)
+    before = table.alias()  # by its key, which is indexed
+    its_key = table.c.alert_id + f":{ACTIVE}:" + table.c.receiver
+    tried_later = before.c.due_ms.between(now_ms + 1, now_ms + AHEAD_MS)
+    out_of_turn = select(before.c.id).where(before.c.key == its_key, tried_later).exists()
+    in_turn = or_(table.c.state != CLEARED, ~out_of_turn)
+    query = select(table).where(ripe, in_turn).order_by(table.c.id).limit(limit)
     if without:
         query = query.where(table.c.receiver.not_in(list(without)))
     found = connection.execute(query).mappings()

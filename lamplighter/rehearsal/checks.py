@@ -62,8 +62,8 @@ def not_yet_well(play: Rehearsal) -> list[str]:
     house = play.house
     if house is None:
         return ["the house is not there"]
-    found = [*_not_connected(play, house), *_not_through(play, house), *_not_told(play, house)]
-    return found or _not_stored(play)
+    looks = (_not_connected, _not_through, _not_told, _not_stored)  # the cheapest first
+    return next((found for look in looks if (found := look(play, house))), [])
 
 
 def _not_connected(play: Rehearsal, house: House) -> list[str]:
@@ -179,7 +179,7 @@ def _points(play: Rehearsal) -> dict[Point, dict[str, float]]:
     }
 
 
-def _not_stored(play: Rehearsal) -> list[str]:
+def _not_stored(play: Rehearsal, _house: House) -> list[str]:
     """Return which readings said before the calm are not in the store."""
     points = _points(play)
     lacking = [

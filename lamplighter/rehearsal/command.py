@@ -41,16 +41,15 @@ def run_many(first: int, count: int, jobs: int) -> int:
     """Play ``count`` seeds from ``first`` on; return the exit status."""
     jobs = jobs or os.cpu_count() or 1
     console = Console()
-    began, failed, sums = time.monotonic(), [], Counter[str]()
+    began, sums = time.monotonic(), Counter[str]()
+    failed: list[int] = []
     columns = (
         TextColumn("rehearsing"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
         TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("", total=count, rate="")
-        done = 0
-        for outcome in _played(range(first, first + count), jobs):
-            done += 1
+        for done, outcome in enumerate(_played(range(first, first + count), jobs), start=1):
             sums.update(outcome.counts, lives=outcome.lives)
             rate = f"{done / (time.monotonic() - began):.1f} seeds/s, {len(failed)} failed"
             progress.update(task, advance=1, rate=rate)

@@ -40,7 +40,7 @@ from storage.operations import AWAY, Operations
 CALM_S = 60.0  # within this everything must be well after the last fault (reliability: I7)
 TAKEN_OVER_S = 300.0  # how long a session stands back that another process has thrown out
 LOOK_S = 2.7  # between looks at the ledger and the queues
-WELL_S = 0.5  # between looks whether all is well, once the faults have ended
+WELL_S = 1.0  # between looks whether all is well, once the faults have ended
 RESTART_S = 2.0  # what a supervisor waits before it starts a house that could not start
 RECEIVERS = (
     Receiver(name="crew", url="log", min_severity="info"),
@@ -107,7 +107,7 @@ class Rehearsal:
         self.seed, self.folder, self._log = seed, folder, log
         dice = functools.partial(Dice, seed)
         plan = dice("plan")
-        self.calm_s = plan.between(15, 45)
+        self.calm_s = plan.between(8, 32)
         self.loop = VirtualLoop(dice("loop"), slow_calls=("ship_once", "write_own"))
         self.trace = Trace(self.loop.time, tell)
         self.broker = StagedBroker(

@@ -1,4 +1,4 @@
-"""The staged town: twenty devices, a few rules of several kinds, and a script of what happens to them and must be told.
+"""The staged town: a dozen devices, a few rules of several kinds, and a script of what happens and must be told.
 
 What each device says is drawn beforehand from the seed, with what goes wrong on the way: repetition, delay, clocks,
 nonsense, strangers. The world does not change any more when the faults have ended, so that what must be open then is
@@ -20,7 +20,7 @@ CITY, ZONE = "linjiang", "Asia/Shanghai"
 START_MS = 1_781_553_600_000  # 2026-06-16 04:00 in Shanghai
 DAY_MS = 86_400_000
 REST_S = 3.0  # before the faults end, nothing in the town changes any more
-CALM_REPORT_S = 3.0  # how often everybody reports then
+CALM_REPORT_S = 2.0  # how often everybody reports then
 
 RULES = """
 rules:
@@ -32,17 +32,17 @@ rules:
   - id: cover_tilted
     device: manhole
     on: tilt_deg > 10
-    for: 12s
+    for: 5s
     samples: 2
     off: tilt_deg < 5
-    keep: 4s
+    keep: 3s
     hold: 60s
     severity: major
     message: {en: "{name}: {value}", zh: "{name}: {value}"}
   - id: cover_silent
     kind: offline
     device: manhole
-    after: 25s
+    after: 15s
     reports: 2
     severity: minor
     message: {en: "{id} is silent", zh: "{id} 无信号"}
@@ -50,8 +50,8 @@ rules:
     device: streetlight
     role: lamp
     on: power_w < 5 and voltage_v > 180
-    for: 15s
-    samples: 3
+    for: 6s
+    samples: 2
     hold: 40s
     keep: 2s
     severity: minor
@@ -66,7 +66,7 @@ rules:
     device: pump
     role: station
     on: level_m > 3
-    for: 20s
+    for: 8s
     hold: 60s
     carry: true
     severity: major
@@ -110,8 +110,8 @@ NONSENSE = (
 
 def assets() -> list[Asset]:
     """Return the town's devices."""
-    named = [("lamp", "streetlight", 6), ("cabinet", "streetlight", 1), ("cover", "manhole", 6)]
-    named += [("station", "pump", 2), ("truck", "truck", 3)]
+    named = [("lamp", "streetlight", 4), ("cabinet", "streetlight", 1), ("cover", "manhole", 4)]
+    named += [("station", "pump", 2), ("truck", "truck", 2)]
     return [
         Asset(f"{role}-{n:03d}", kind, role, f"{role} {n}", 121.46 + n / 1000, 31.02, "东区", road="人民路")
         for role, kind, count in named
@@ -176,11 +176,11 @@ class _Player:
         self.asset, self.dice, self.calm_s = asset, dice, calm_s
         self.topic = up(CITY, asset.kind, asset.id)
         self.skew_ms = dice.whole(-400, 400)
-        self.every_s = dice.between(1.5, 5.0)
+        self.every_s = dice.between(1.2, 4.0)
         self.newest = 0
         self.turns = {rule: self._turns() for rule in SIGNS[asset.role]}
-        begins = dice.between(2, max(3.0, calm_s - 35)) if dice.chance(0.15) else calm_s
-        self.silent_s = (begins, begins + 30)
+        begins = dice.between(1, max(2.0, calm_s - 15)) if dice.chance(0.2) else calm_s
+        self.silent_s = (begins, begins + 18)
 
     def _turns(self) -> list[float]:
         """Return the moments at which a state changes from well to bad and back."""
@@ -219,7 +219,7 @@ class _Player:
         elif draw < 0.10:
             readings = [self._reading(at_s, off_ms=dice.pick((DAY_MS, 3 * 3_600_000, -365 * DAY_MS)))]
         message = self._spoken(at_s, readings)
-        late_s = dice.between(0.1, min(20.0, self.calm_s - at_s - 0.2)) if dice.chance(0.06) else 0.0
+        late_s = dice.between(0.1, min(12.0, self.calm_s - at_s - 0.2)) if dice.chance(0.06) else 0.0
         yield Spoken(at_s + late_s, message.topic, message.payload, message.readings)
         if dice.chance(0.08):  # a device sends again what it believes lost
             again_s = at_s + late_s + dice.between(0.05, 3.0)

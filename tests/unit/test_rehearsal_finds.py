@@ -1,0 +1,110 @@
+"""Defects that the rehearsal found, each in the smallest scene that shows it, with the seed that found it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from alerts import delivery
+from alerts.delivery import DeliveryError, Receiver
+from alerts.notify import Notifier
+from devices.transition import ACTIVE, CLEARED, Transition, alert_id
+from storage.operations import Operations, OutboxRow
+
+NOW = 1_781_553_600_000
+CREW = Receiver("crew", "log", "en", "info")
+
+
+@pytest.fixture
+def operations(tmp_path: Path) -> Iterator[Operations]:
+    opened = Operations(f"sqlite:///{tmp_path / 'operations.db'}")
+    yield opened
+    opened.close()
+
+
+def notice(number: int, state: str = ACTIVE) -> Transition:
+    entity = f"device:cover-{number:03d}"
+    return Transition(
+        alert_id("open", entity, NOW), "open", entity, state, NOW, NOW, "critical", {"en": "open"}, kind="manhole"
+    )
+
+
+def test_that_an_alert_is_over_waits_for_its_beginning_also_after_a_restart(operations: Operations) -> None:
+    """Seed 6: the beginning waited for another try, the house began anew, and told the end first."""
+    operations.commit([notice(1)], [CREW], NOW)
+    (row,) = operations.outbox_due(NOW)
+    operations.outbox_failed(row.id, NOW, NOW + 4000, "busy")
+    operations.commit([notice(1, CLEARED), notice(2)], [CREW], NOW + 1000)
+    assert [(one.transition.entity, one.state) for one in operations.outbox_due(NOW + 2000)] == [
+        ("device:cover-002", ACTIVE)
+    ]
+    assert [one.state for one in operations.outbox_due(NOW + 4000)] == [ACTIVE, CLEARED, ACTIVE]
+    operations.outbox_sent(row.id, NOW + 5000)
+    assert [one.state for one in operations.outbox_due(NOW + 5000)] == [CLEARED, ACTIVE]
+
+
+def sending(monkeypatch: pytest.MonkeyPatch, answer: Callable[[Transition], None]) -> None:
+    monkeypatch.setattr(delivery, "send", lambda _, one: answer(one))
+
+
+def test_notices_that_fail_together_are_one_failure(operations: Operations, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seed 25: four failed at once, and the receiver rested for two minutes after fifteen seconds of trouble."""
+
+    def refuse(_: Transition) -> None:
+        raise DeliveryError("503")
+
+    sending(monkeypatch, refuse)
+    operations.commit([notice(n) for n in range(4)], [CREW], NOW)
+    notifier = Notifier(operations, [CREW])
+
+    async def once(now_ms: int) -> None:
+        await notifier.deliver_due(now_ms)
+        await notifier.drain()
+
+    asyncio.run(once(NOW))
+    desk = notifier._desks["crew"]
+    assert notifier.tallies["crew"].retried == 4
+    assert desk.failures == 1
+    assert desk.rests_until_ms - NOW < 4000
+    asyncio.run(once(NOW + 10_000))
+    assert desk.failures == 2
+
+
+def test_what_was_told_while_the_outbox_was_asked_is_not_told_again(
+    operations: Operations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seed 41: the outbox answered with a notice that was told and written down before its answer was looked at."""
+    told: list[str] = []
+    sending(monkeypatch, lambda one: told.append(one.entity))
+    operations.commit([notice(1)], [CREW], NOW)
+    notifier = Notifier(operations, [CREW])
+    (row,) = operations.outbox_due(NOW)
+
+    class Slow:
+        """An outbox whose answer is as old as a delivery takes."""
+
+        outbox_sent, outbox_failed = operations.outbox_sent, operations.outbox_failed
+
+        answers: ClassVar = [[row], []]
+
+        def outbox_due(self, *_: object) -> list[OutboxRow]:
+            answer = self.answers.pop(0)
+            while answer and not operations.outbox_counts()["sent"]:
+                time.sleep(0.01)
+            time.sleep(0.2)
+            return answer
+
+    async def scene() -> None:
+        notifier._outbox = Slow()
+        started = await notifier._start(row, NOW)
+        assert started is not None
+        await notifier.deliver_due(NOW)
+        await notifier.drain()
+
+    asyncio.run(scene())
+    assert told == ["device:cover-001"]
