@@ -83,6 +83,7 @@ async def theirs(port: int, seconds: float) -> dict[str, float]:
     each = messages(10**9, CITY, [f"lamp-{number:06d}" for number in range(1000)], START_MS)
     count = 0
     async with aiomqtt.Client("127.0.0.1", port, protocol=aiomqtt.ProtocolVersion.V5, identifier="peer") as client:
+        client.pending_calls_threshold = 10 * PEERS_UNDER_WAY
 
         async def publish(topic: str, payload: bytes) -> None:
             await client.publish(topic, payload, qos=1)

@@ -185,7 +185,8 @@ class Load:
         """Give the devices that have been answered their turn, the longest waiting first."""
         turn = self._turns[0]
         able = np.array([len(waiting) > 0 for waiting in self._waiting])
-        while able.any() and (debt := self._debts[0] if self._left is None else min(self._debts[0], self._left)) >= 1:
+        lap = sum(map(len, self._waiting))  # once round, then the clock is looked at again
+        while able.any() and (debt := min(self._debts[0], lap, np.inf if self._left is None else self._left)) >= 1:
             group = turn.choose(int(min(debt, FINEST)), able)
             speakers = self.groups[group]
             solos = self._free_solos(group, int(min(debt, speakers.chunk)))
@@ -198,6 +199,7 @@ class Load:
                 solo.send(frames[place * length : (place + 1) * length])
             self._waiting[group].extend(solos)
             turn.took(group, len(solos))
+            lap -= len(solos)
             self._settle(0, len(solos))
 
     def _free_solos(self, group: int, count: int) -> list[Solo]:
