@@ -10,6 +10,7 @@ import mqtt5
 import pytest
 
 from ingest import frames
+from ingest.broker_says import DROPPED, FILTERS, UPTIME
 from ingest.inbox import Delivery, Inbox
 from ingest.session import BrokerOptions, Session
 
@@ -474,3 +475,73 @@ def test_large_messages_fill_the_inbox_by_their_bytes_and_make_room_when_they_ar
         assert inbox.room == 8192
 
     asyncio.run(scene())
+
+
+def count(topic: str, number: bytes) -> bytes:
+    return mqtt5.PublishPacket(topic, number, retain=True).write()
+
+
+def test_what_the_broker_says_of_itself_is_heard_and_is_no_message() -> None:
+    async def script(peer: Peer, number: int) -> None:
+        await peer.greet()
+        asked = await peer.hear()
+        assert isinstance(asked, mqtt5.SubscribePacket)
+        assert [(each.pattern, each.max_qos) for each in asked.topic_filters] == [(each, 0) for each in FILTERS]
+        peer.writer.write(mqtt5.SubAckPacket(2, [mqtt5.SubAckReasonCode.GRANTED_QOS_AT_MOST_ONCE] * 2).write())
+        peer.writer.write(count(DROPPED, b"41") + count(UPTIME, b"17 seconds") + count(DROPPED, b"many"))
+        peer.writer.write(
+            publish("a/b", b"reading", 1) + count("$SYS/broker/version", b"mosquitto 2") + count(UPTIME, b"")
+        )
+        await peer.gone()
+
+    async def scene() -> None:
+        async with against(script, counts=True) as session:
+            assert [item.payload for item in await session.gather()] == [b"reading"]
+            await until(lambda: session.says.uptime_s == 17)
+            assert session.says.dropped == 41
+            assert session.counters["messages"] == 1
+            assert not session.inbox.items
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("refused", [True, False], ids=["refused", "never answered"])
+def test_a_broker_that_does_not_tell_its_counts_is_listened_to_all_the_same(refused: bool) -> None:  # noqa: FBT001
+    async def script(peer: Peer, number: int) -> None:
+        await peer.greet()
+        assert isinstance(await peer.hear(), mqtt5.SubscribePacket)
+        if refused:
+            peer.writer.write(mqtt5.SubAckPacket(2, [mqtt5.SubAckReasonCode.NOT_AUTHORIZED] * 2).write())
+        peer.writer.write(publish("a/b", b"reading", 1))
+        await peer.gone()
+
+    async def scene() -> None:
+        async with against(script, counts=True) as session:
+            assert [item.payload for item in await session.gather()] == [b"reading"]
+            assert session.says.dropped is None
+            assert session.connected
+
+    asyncio.run(scene())
+
+
+def test_a_broker_that_hangs_up_when_it_is_asked_for_its_counts_is_asked_twice_at_most() -> None:
+    questions = 0
+
+    async def script(peer: Peer, number: int) -> None:
+        nonlocal questions
+        await peer.greet()
+        if number <= 2:
+            assert isinstance(await peer.hear(), mqtt5.SubscribePacket)
+            questions += 1
+            return
+        peer.writer.write(publish("a/b", b"reading", 1))
+        with pytest.raises(ConnectionError):
+            await peer.hear()
+
+    async def scene() -> None:
+        async with against(script, counts=True) as session:
+            assert [item.payload for item in await session.gather()] == [b"reading"]
+            assert session.counters["connects"] == 3
+
+    asyncio.run(scene())
+    assert questions == 2
