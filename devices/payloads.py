@@ -91,11 +91,16 @@ class Decoder:
         registry: who is known; a device outside it is rejected as ``unknown_device``, a payload that names another
             device than its topic as ``identity``.
         city: deliveries of another city are rejected as ``topic``.
+
+    Attributes:
+        set_back_ms: by how much the host's clock was set back while the house ran; so much further ahead a device's
+            clock may seem to be before its readings are clamped.
     """
 
     def __init__(self, registry: Registry, city: str) -> None:
         self.registry = registry
         self.city = city
+        self.set_back_ms = 0
         self._targets: dict[str, _Target] = {}
         self._kinds: list[Kind] = list(registry.catalog)
         self._one: list[Callable[[bytes], Any]] = []
@@ -228,15 +233,17 @@ class Decoder:
             if told.any() and (block[told, -1] != np.array(device)[told]).any():
                 return False
             counts[kind.name] += len(device)
-            out.batches.append(_batch(kind, block, device, now_ms))
+            out.batches.append(_batch(kind, block, device, now_ms, FUTURE_MS + self.set_back_ms))
         out.received = dict(counts)
         return True
 
 
-def _batch(kind: Kind, block: np.ndarray[Any, np.dtype[np.float64]], device: list[int], now_ms: int) -> Batch:
+def _batch(
+    kind: Kind, block: np.ndarray[Any, np.dtype[np.float64]], device: list[int], now_ms: int, future_ms: int
+) -> Batch:
     sent = block[:, 0].astype(np.int64)  # epoch milliseconds stay exact in float64 until the year 287396
     batch = make_batch(kind, now_ms, sent, device, np.ascontiguousarray(block[:, 1:-1].T))
-    ahead = sent > now_ms + FUTURE_MS
+    ahead = sent > now_ms + future_ms
     if ahead.any():
         # One millisecond apart, so that several of one device stay several points in the store.
         batch.time_ms = np.where(ahead, now_ms + np.cumsum(ahead) - 1, sent)

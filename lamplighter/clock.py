@@ -39,6 +39,29 @@ class Clock:
         return city_ms / 1000 / self.speed
 
 
+class SetBack:
+    """Notices that the host's clock was set back, by comparing it with the time that has passed.
+
+    Devices whose clocks are right then seem to run ahead. Were their readings clamped to the host's new time, they would
+    be older than those before, and nobody would judge them until the host has caught up.
+    """
+
+    def __init__(self) -> None:
+        self._reached_ms = 0.0
+        self._at_s = 0.0
+
+    def look(self, now_ms: int, at_s: float) -> int:
+        """Return by how many milliseconds the clock is behind where it would be, had it never been set back.
+
+        Args:
+            now_ms: the clock, epoch milliseconds.
+            at_s: seconds that never jump, running as fast as the clock.
+        """
+        self._reached_ms = max(self._reached_ms + (at_s - self._at_s) * 1000, now_ms)
+        self._at_s = at_s
+        return int(self._reached_ms - now_ms)
+
+
 def real_clock() -> Clock:
     """Return a clock that shows the host's time."""
     return Clock(time.time_ns() // 1_000_000, time.monotonic())

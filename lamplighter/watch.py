@@ -29,7 +29,7 @@ from ingest.limiter import Limiter
 from ingest.session import Session
 from ingest.sieve import Sieve
 from ingest.strangers import Strangers
-from lamplighter.clock import Clock
+from lamplighter.clock import Clock, SetBack
 from lamplighter.readmission import Readmission
 from storage import snapshot
 from storage.journal import Journal, JournalError, Record
@@ -102,6 +102,7 @@ class Watch:
         self.hub = hub
         self.gaps = gaps
         self.pulse = Pulse()
+        self._set_back = SetBack()
         self.stopping = False
         self.changes: deque[Callable[[], Awaitable[None]]] = deque()  # what is to be exchanged between two groups
         self.position = journal.end  # everything before it has been judged
@@ -187,6 +188,7 @@ class Watch:
         started = asyncio.get_running_loop().time()
         now_ms = self.clock.now_ms()
         at_s = started * self.clock.speed  # a clock that never jumps
+        self.decoder.set_back_ms = self._set_back.look(now_ms, at_s)
         decoded = self.limiter.decode(deliveries, now_ms, at_s) if limited else self.decoder.decode(deliveries, now_ms)
         if decoded.rejects and self.strangers.note(decoded.rejects, now_ms):
             found = self.strangers.report(now_ms)

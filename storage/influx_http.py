@@ -46,6 +46,8 @@ class Asking:
     def ping(self) -> str:
         """Return the server's version as its ping tells, empty where it does not."""
         answer = self._get("/ping")
+        if answer.status >= 500:
+            raise StoreAway(f"{self.url}/ping answers {answer.status}")
         if answer.status >= 300:
             raise StoreAway(f"{self.url}/ping answers {answer.status}: is this an InfluxDB?", needs_person=True)
         return str(answer.headers.get("X-Influxdb-Version", "")).removeprefix("v")

@@ -132,13 +132,13 @@ class Shipper:
             except AWAY as trouble:
                 raise StoreAway(f"the operations database does not take the position: {in_words(trouble)}") from trouble
 
-    def repeat_once(self, start: int) -> int:
+    def repeat_once(self, start: int, max_records: int = RECORDS_MAX) -> int:
         """Give the store some records from a position on once more; return the position behind them. Blocking.
 
         Raises:
             StoreAway: nothing was repeated.
         """
-        load = take(self.journal, start)
+        load = take(self.journal, start, max_records)
         batches, _ = known(load.batches, self.registry)
         if batches:
             self.timeseries.write(batches, self.registry)
@@ -170,7 +170,8 @@ class Shipper:
         if self.hold.due(now_s := clock()):
             await self._in_thread(self.confirm, now_s)
         if self.hold.replaying is not None:
-            self.hold.replayed(clock(), await self._in_thread(self.repeat_once, self.hold.replaying))
+            self.hold.replayed(clock(), await self._in_thread(self.repeat_once, self.hold.replaying, self._records))
+            self._records = min(self._records * GROW, RECORDS_MAX)
             return True
         shipped = await self._in_thread(self.ship_once, self._records)
         self._records = min(self._records * GROW, RECORDS_MAX)
