@@ -42,8 +42,8 @@ class Clock:
 class SetBack:
     """Notices that the host's clock was set back, by comparing it with the time that has passed.
 
-    Devices whose clocks are right then seem to run ahead. Were their readings clamped to the host's new time, they would
-    be older than those before, and nobody would judge them until the host has caught up.
+    Devices whose clocks are right then seem to run ahead. Were their readings clamped to the host's new time, they
+    would be older than those before, and nobody would judge them until the host has caught up.
     """
 
     def __init__(self) -> None:

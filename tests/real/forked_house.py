@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -90,21 +89,6 @@ class ForkedHouse(Service):
     def close(self) -> None:
         if self.alive:
             self.kill(signal.SIGKILL)
-
-    def stored(self, kind: str) -> int:
-        """Return how many readings the store holds of a kind."""
-        with sqlite3.connect(f"file:{self.folder}/data/readings.db?mode=ro", uri=True) as store:
-            return int(store.execute(f'SELECT COUNT(*) FROM "readings_{kind}"').fetchone()[0])
-
-    def alerts(self) -> set[tuple[str, str, int]]:
-        """Return id, state and onset of every alert."""
-        with sqlite3.connect(f"file:{self.folder}/data/operations.db?mode=ro", uri=True) as book:
-            return set(book.execute("SELECT id, state, onset_ms FROM alerts"))
-
-    def outbox(self) -> dict[str, int]:
-        """Return how many notices are in each state."""
-        with sqlite3.connect(f"file:{self.folder}/data/operations.db?mode=ro", uri=True) as book:
-            return dict(book.execute("SELECT status, COUNT(*) FROM outbox GROUP BY status"))
 
 
 def eventually(check: Any, within_s: float = 20, says: str = "") -> None:  # noqa: ANN401 - any question without arguments

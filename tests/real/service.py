@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -132,6 +133,21 @@ class Service:
             if line and line["received"] - line["duplicate"] >= readings and line["pending"] == 0:
                 return line
         raise AssertionError(f"not settled: {line}; {self.log[-2000:]}")
+
+    def stored(self, kind: str) -> int:
+        """Return how many readings of a kind the SQLite store holds."""
+        with sqlite3.connect(f"file:{self.folder}/data/readings.db?mode=ro", uri=True) as store:
+            return int(store.execute(f'SELECT COUNT(*) FROM "readings_{kind}"').fetchone()[0])
+
+    def alerts(self) -> set[tuple[str, str, int]]:
+        """Return id, state and onset of every alert."""
+        with sqlite3.connect(f"file:{self.folder}/data/operations.db?mode=ro", uri=True) as book:
+            return set(book.execute("SELECT id, state, onset_ms FROM alerts"))
+
+    def outbox(self) -> dict[str, int]:
+        """Return how many notices are in each state."""
+        with sqlite3.connect(f"file:{self.folder}/data/operations.db?mode=ro", uri=True) as book:
+            return dict(book.execute("SELECT status, COUNT(*) FROM outbox GROUP BY status"))
 
 
 def _store(influx: InfluxDatabase | None) -> dict[str, str]:
