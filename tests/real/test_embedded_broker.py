@@ -109,6 +109,26 @@ def test_the_session_comes_back_after_the_broker_was_killed(tmp_path: Path, whic
 
 
 @pytest.mark.parametrize("which", BOTH)
+def test_a_broker_with_counts_tells_them_and_one_that_hangs_up_at_the_question_is_left_alone(
+    tmp_path: Path, which: str
+) -> None:
+    async def scene() -> None:
+        async with broker(tmp_path, which) as running_broker:
+            more = {"counts": True, "retry_first_s": 0.05}
+            async with running(options(running_broker.port, **more), ALL, connected=False) as session:
+                known = which == "mosquitto"
+                await until(lambda: session.connected and (session.says.dropped is not None or not known))
+                await until(lambda: known or session.counters["connects"] == 3)
+                with Publisher(running_broker.port) as publisher:
+                    publisher.publish(messages(10))
+                assert payloads(await take(session, 10)) == [b"%d" % n for n in range(10)]
+                assert session.says.dropped == (0 if known else None)
+                assert session.counters["messages"] == 10
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("which", BOTH)
 def test_a_quiet_line_is_held_by_pings(tmp_path: Path, which: str) -> None:
     async def scene() -> None:
         async with (

@@ -9,6 +9,7 @@ import mqtt5
 import pytest
 import trustme
 
+from ingest.broker_says import FILTERS
 from ingest.session import BrokerOptions, Session, TlsOptions
 from tests.real.fixtures import MosquittoFactory
 from tests.real.mqtt import Publisher, nothing_more, payloads, running, take, until
@@ -51,6 +52,29 @@ def test_user_and_password_let_in_and_the_topic_belongs_to_its_device(start_mosq
                 codes = lamp.publish([(LAMP, b"mine"), (LAMP, b"mine too"), (spoofed, b"not mine")])
             assert [int(code) for code in codes] == [0, 0, int(mqtt5.PubAckReasonCode.NOT_AUTHORIZED)]
             assert payloads(await take(session, 2)) == [b"mine", b"mine too"]
+            await nothing_more(session)
+
+    asyncio.run(scene())
+
+
+def test_counts_that_the_access_list_keeps_from_us_stay_unknown_and_those_it_allows_are_heard(
+    start_mosquitto: MosquittoFactory,
+) -> None:
+    told = User("t0ld", (*USERS["ingest"].acl, *(f"topic read {topic}" for topic in FILTERS)))
+    broker = start_mosquitto(users={**USERS, "told": told}, patterns=OWN_TOPIC, settings=["sys_interval 1"])
+
+    async def scene() -> None:
+        knows = options(broker.port, "told", "t0ld", client_id="told", counts=True)
+        async with (
+            running(options(broker.port, counts=True), ALL) as denied,
+            running(knows, ALL) as session,
+        ):
+            await until(lambda: session.says.dropped == 0 and session.says.uptime_s is not None)
+            await until(lambda: session.says.uptime_s > 0)
+            with Publisher(broker.port, "lamp-0001", "lamp-0001", "one") as lamp:
+                lamp.publish([(LAMP, b"seen")])
+            assert payloads(await take(denied, 1)) == payloads(await take(session, 1)) == [b"seen"]
+            assert denied.says.dropped is None
             await nothing_more(session)
 
     asyncio.run(scene())
