@@ -172,7 +172,9 @@ def after(connection: Connection, choice: Choice, number: int, limit: int) -> li
 
 def number_of(connection: Connection, choice: Choice) -> int:
     """Return how many messages are chosen."""
-    return int(connection.execute(select(func.count()).where(choice.where())).scalar_one())
+    return int(
+        connection.execute(select(func.count()).select_from(tables.quarantine).where(choice.where())).scalar_one()
+    )
 
 
 def get(connection: Connection, number: int) -> QuarantineRow | None:

@@ -177,6 +177,48 @@ export interface Roads {
   }[]
 }
 
+export interface QuarantineRow {
+  id: number
+  arrival_ms: number
+  reason: string
+  detail: string
+  topic: string
+  kind: string
+  device: string
+  bytes: number
+  attempts: number
+  asked_ms: number | null
+  replayable: boolean
+}
+
+export interface QuarantineDetail extends QuarantineRow {
+  payload_text: string | null
+  payload_base64: string
+  form: 'json' | 'text' | 'binary'
+  shown: string
+}
+
+export interface Quarantine {
+  counts: Record<string, number>
+  let_go: Record<string, number>
+  purged: Record<string, number>
+  replayed: number
+  matching: number
+  messages: QuarantineRow[]
+  next_before: number | null
+}
+
+/** Which quarantined messages: all conditions that are given hold. */
+export interface Choice {
+  reason?: string | null
+  device?: string | null
+  kind?: string | null
+  topic?: string | null
+  since_ms?: number | null
+  until_ms?: number | null
+  numbers?: number[] | null
+}
+
 /** An answer other than 2xx, with the sentence that the API gave. */
 export class Refusal extends Error {
   constructor(
@@ -215,4 +257,14 @@ export const getHistory = (device: string, field: string, from: number, until: n
   ask<History>(`/api/assets/${id(device)}/history?fields=${id(field)}&from=${from}&until=${until}&points=800`)
 export const acknowledge = (alert: string, who: string, note: string) =>
   send<Alert>(`/api/alerts/${id(alert)}/acknowledge`, { who, note })
+export function getQuarantine(choice: Choice, limit: number, before: number | null): Promise<Quarantine> {
+  const { reason, device, kind, topic, since_ms: since, until_ms: until } = choice
+  const given = Object.entries({ reason, device, kind, topic, since, until, limit, before })
+  const asked = given.flatMap(([name, value]) => (value == null ? [] : [[name, String(value)]]))
+  return ask<Quarantine>(`/api/quarantine?${new URLSearchParams(asked)}`)
+}
+export const getQuarantined = (number: number) => ask<QuarantineDetail>(`/api/quarantine/${number}`)
+export const replayQuarantine = (wish: Choice & { who: string }) => send<{ asked: number }>('/api/quarantine/replay', wish)
+export const purgeQuarantine = (wish: Choice & { who: string; expected: number }) =>
+  send<{ purged: number }>('/api/quarantine/purge', wish)
 export const openSession = (token: string) => send<undefined>('/api/session', { token })

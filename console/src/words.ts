@@ -19,7 +19,12 @@ const words = {
     yes: '是', no: '否', map: '城市设施地图', whole: '全城', district: '区', street: '街道', road: '道路', cabinet: '箱/站', circuit: '回路',
     grid: '网格', owner: '权属', keeper: '养护', position: '坐标', token: '访问令牌', token_note: '本系统要求访问令牌。', enter: '进入',
     more: '条更早的告警未显示', kind_all: '全部设施', district_all: '全部区域', on_map: '在地图上查看',
-    open_alerts: '未解除告警', lighting: '亮灯率', loading: '正在读取城市数据…', no_webgl: '此浏览器无法显示地图(需要 WebGL);列表和面板照常可用。',
+    open_alerts: '未解除告警', lighting: '亮灯率', quarantine: '隔离区', quarantine_note: '无法读取的报文,原样保存,等待查看。', quarantine_empty: '隔离区是空的',
+    quarantine_empty_note: '所有报文都能读取。', no_match: '没有符合条件的报文', reason_all: '全部', replayed: '已重新读取', purged: '已清除', let_go: '因满而弃',
+    matching: '符合条件', replay: '重新读取', replay_these: '全部重新读取', replay_sure: '重新读取?', replay_asked: '已提交重新读取:', purge: '清除', purge_these: '全部清除',
+    purge_sure: '永久清除?', messages_matching: '符合条件的报文:', messages_all: '全部报文:', message: '报文', your_name: '您的姓名', number: '编号', arrived: '到达',
+    reason: '原因', device: '设备', topic: '主题', detail: '说明', bytes: '字节', attempts: '重读次数', waits: '等待重读', payload: '内容', download: '下载原文', newest: '最新', older: '更早',
+    not_replayable: '此条来自数据库的拒收,不能重新读取。', span_all: '全部时间', span_hour: '最近 1 小时', span_day: '最近 24 小时', span_week: '最近 7 天', loading: '正在读取城市数据…', no_webgl: '此浏览器无法显示地图(需要 WebGL);列表和面板照常可用。',
   },
   en: {
     brand: 'Lamplighter', clock: 'City time', find: 'Find an asset by id or name', none_found: 'No asset matches',
@@ -36,7 +41,12 @@ const words = {
     yes: 'yes', no: 'no', map: 'Map of the city’s assets', whole: 'Whole city', district: 'District', street: 'Street', road: 'Road', cabinet: 'Cabinet', circuit: 'Circuit',
     grid: 'Grid cell', owner: 'Owner', keeper: 'Keeper', position: 'Position', token: 'Token', token_note: 'This house asks for a token.', enter: 'Enter',
     more: 'older alerts not shown', kind_all: 'All kinds', district_all: 'All districts', on_map: 'Show on map',
-    open_alerts: 'Open alerts', lighting: 'Lamps lit', loading: 'Reading the city…', no_webgl: 'This browser cannot draw the map (it needs WebGL); lists and panels still work.',
+    open_alerts: 'Open alerts', lighting: 'Lamps lit', quarantine: 'Quarantine', quarantine_note: 'Messages that could not be read, kept whole until somebody looks.', quarantine_empty: 'The quarantine is empty',
+    quarantine_empty_note: 'Every message could be read.', no_match: 'No message matches', reason_all: 'All', replayed: 'read after all', purged: 'purged', let_go: 'let go as too many',
+    matching: 'Matching', replay: 'Read again', replay_these: 'Read all again', replay_sure: 'Read again?', replay_asked: 'To be read again:', purge: 'Purge', purge_these: 'Purge all',
+    purge_sure: 'Delete for good?', messages_matching: 'Matching messages:', messages_all: 'All messages:', message: 'Message', your_name: 'Your name', number: 'No.', arrived: 'Arrived',
+    reason: 'Reason', device: 'Device', topic: 'Topic', detail: 'Detail', bytes: 'bytes', attempts: 'Read again in vain', waits: 'waits', payload: 'Payload', download: 'download', newest: 'Newest', older: 'Older',
+    not_replayable: 'The database refused this one; it cannot be read again.', span_all: 'Any time', span_hour: 'Last hour', span_day: 'Last 24 hours', span_week: 'Last 7 days', loading: 'Reading the city…', no_webgl: 'This browser cannot draw the map (it needs WebGL); lists and panels still work.',
   },
 } as const
 
@@ -134,6 +144,14 @@ export function shown(field: Field, value: number | null | undefined): string {
 const roles: Record<string, string> = {
   lamp: '单灯', cabinet: '控制箱', cover: '井盖', station: '泵站', well: '集水池', pump: '水泵', truck: '车辆',
 }
+const reasons: Record<string, [string, string]> = {
+  topic: ['主题不符', 'wrong topic'], kind: ['未知类别', 'unknown kind'], unknown_device: ['未知设备', 'unknown device'],
+  too_large: ['过大', 'too large'], unreadable: ['无法解析', 'unreadable'], wrong_form: ['格式不符', 'wrong form'],
+  clock: ['时间不合理', 'implausible time'], identity: ['身份不符', 'another’s name'], too_often: ['过于频繁', 'too often'],
+  refused: ['数据库拒收', 'refused by the database'],
+}
+/** Why a message is in quarantine; a reason that this page does not know as the house calls it. */
+export const reasonName = (reason: string): string => reasons[reason]?.[language.value === 'zh' ? 0 : 1] ?? reason
 /** A role's name: the known ones in Chinese, others as declared. */
 export const roleName = (role: string): string => (language.value === 'zh' ? (roles[role] ?? role) : role)
 export const kindName = (kinds: Kind[], name: string): string => {

@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
-from api import schemas
+from api import quarantine_forms, schemas
 
 CONSOLE = Path(__file__).resolve().parents[2] / "console"
 TYPES = (CONSOLE / "src" / "api.ts").read_text(encoding="utf-8")
@@ -27,6 +27,9 @@ PAIRS = {
     "LedgerRow": schemas.LedgerRow,
     "LightingRate": schemas.LightingForm,
     "Words": schemas.Words,
+    "Quarantine": quarantine_forms.QuarantineForm,
+    "QuarantineRow": quarantine_forms.QuarantineRow,
+    "QuarantineDetail": quarantine_forms.QuarantineDetail,
 }
 
 

@@ -115,6 +115,7 @@ def test_messages_are_found_by_every_filter_and_page_by_page(operations: Operati
     spans = operations.quarantine_list(99, choice=Choice(since_ms=1002, until_ms=1004))
     assert [row.detail for row in spans] == ["no. 3", "no. 2"]
     assert operations.quarantine_number(Choice(reason="topic")) == 6
+    assert operations.quarantine_number(Choice()) == 14
     pages: list[str] = []
     before = None
     while page := operations.quarantine_list(5, before=before):
