@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from sqlalchemy import Connection, func, or_, select, update
+from sqlalchemy import BigInteger, Connection, Select, and_, bindparam, func, or_, select, update
 
 from devices.transition import ACTIVE, CLEARED, SEVERITIES, Transition
 from storage import tables
@@ -15,6 +15,22 @@ from storage.database import Database
 
 DUE, SENT, FAILED = "due", "sent", "failed"
 AHEAD_MS = 600_000  # no retry waits so long: a notice due later was decided before the clock was set back
+
+
+def _due() -> Select[Any]:
+    """Return the question that is asked twice a second, made once."""
+    table, before = tables.outbox, tables.outbox.alias()
+    now_ms, far_ms = bindparam("now_ms", type_=BigInteger), bindparam("far_ms", type_=BigInteger)
+    ripe = or_(table.c.due_ms <= now_ms, table.c.due_ms > far_ms)
+    its_key = table.c.alert_id + f":{ACTIVE}:" + table.c.receiver  # keys are indexed
+    waits = and_(before.c.due_ms > now_ms, before.c.due_ms <= far_ms)
+    out_of_turn = select(before.c.id).where(before.c.key == its_key, waits).exists()
+    others = table.c.receiver.not_in(bindparam("without", expanding=True))
+    query = select(table).where(ripe, others, or_(table.c.state != CLEARED, ~out_of_turn))
+    return query.order_by(table.c.id).limit(bindparam("most", type_=BigInteger))
+
+
+_DUE = _due()
 
 
 class ReceiverLike(Protocol):
@@ -117,17 +133,8 @@ def due(connection: Connection, now_ms: int, limit: int, without: Collection[str
 
     That an alert is over is not told while its beginning waits for another try: the beginning would come last.
     """
-    table = tables.outbox
-    ripe = or_(table.c.due_ms <= now_ms, table.c.due_ms > now_ms + AHEAD_MS)
-    before = table.alias()  # by its key, which is indexed
-    its_key = table.c.alert_id + f":{ACTIVE}:" + table.c.receiver
-    tried_later = before.c.due_ms.between(now_ms + 1, now_ms + AHEAD_MS)
-    out_of_turn = select(before.c.id).where(before.c.key == its_key, tried_later).exists()
-    in_turn = or_(table.c.state != CLEARED, ~out_of_turn)
-    query = select(table).where(ripe, in_turn).order_by(table.c.id).limit(limit)
-    if without:
-        query = query.where(table.c.receiver.not_in(list(without)))
-    found = connection.execute(query).mappings()
+    about = {"now_ms": now_ms, "far_ms": now_ms + AHEAD_MS, "most": limit, "without": list(without)}
+    found = connection.execute(_DUE, about).mappings()
     return [
         OutboxRow(
             r["id"], r["key"], transition_of(r["notice"]), r["receiver"], r["created_ms"], r["due_ms"], r["attempts"]
