@@ -34,7 +34,7 @@ KIND = """
 kind: beacon
 en: Beacon
 zh: 信标
-roles: {beacon: 0.5}
+roles: {beacon: 1}
 fields:
   lit: {type: bool, en: Lit, zh: 亮}
 """
@@ -48,7 +48,7 @@ rules:
   - id: beacon_offline
     kind: offline
     device: beacon
-    after: 2s
+    after: 8s
     severity: major
     message: {en: "{name}", zh: "{name}"}
 """
@@ -156,16 +156,16 @@ def test_no_jump_of_the_hosts_clock_loses_a_message_calls_all_offline_or_stops_a
         assert abs(house.now_ms() - right_ms - int(turned) * 1000) < 60_000, "the house's clock did jump"
         fleet.dark[number] = 0
         # Told to a person within seconds: neither rule nor outbox waits for the old time to come again.
-        eventually(lambda n=number: len(sink.keys) > n, 15, f"nothing was told after {turned}")  # type: ignore[misc]
-        time.sleep(2.5)  # longer than the silence that makes a beacon offline
+        eventually(lambda n=number: len(sink.keys) > n, 30, f"nothing was told after {turned}")  # type: ignore[misc]
+        time.sleep(1.0)  # an hour of silence that never was would be told at once
     expected = {(alert_id("beacon_dark", f"device:beacon-{n:02d}", at_ms), "active") for n, at_ms in fleet.dark.items()}
     assert set(sink.transitions()) == expected, "no other alert, least of all offline"
     assert set(sink.keys.values()) == {1}
     # One falls silent for good: only that one is told, after the time that the rule says.
     fleet.mute.add(BEACONS - 1)
     began = time.monotonic()
-    eventually(lambda: len(sink.keys) > len(JUMPS), 20, "silence is not noticed any more")
-    assert time.monotonic() - began > 1.5
+    eventually(lambda: len(sink.keys) > len(JUMPS), 40, "silence is not noticed any more")
+    assert time.monotonic() - began > 6
     _, body = sink.got[-1]
     assert (body["rule"], body["entity"]) == ("beacon_offline", f"device:beacon-{BEACONS - 1:02d}")
     count = fleet.stop()
