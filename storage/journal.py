@@ -22,6 +22,8 @@ from storage.segments import Damage, NewerFormatError, frame, frames, header_fra
 __all__ = ["Journal", "JournalError", "JournalFullError", "Record"]
 
 FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+SPARE_BYTES = 64 << 20  # left free on the disk for decisions and snapshots, without which nothing could be released
+SPARE_SHARE = 16  # of a small disk no more than this part of it
 
 
 class JournalError(RuntimeError):
@@ -67,6 +69,7 @@ class Journal:
         self._synced_totals: Totals = {}
         self._lock = threading.Lock()
         self._segments: list[Segment] = []
+        self._closed_bytes = 0  # in all segments but the newest
         self._handle: int | None = None
         self._names: list[str] = []
         self._new_name = False  # a file was made whose name the folder has not yet made safe
@@ -92,7 +95,7 @@ class Journal:
     def bytes_used(self) -> int:
         """Return how many bytes the segments hold."""
         with self._lock:
-            return sum(segment.end - segment.base for segment in self._segments)
+            return self._closed_bytes + (self._segments[-1].end - self._segments[-1].base if self._segments else 0)
 
     @property
     def damage(self) -> list[str]:
@@ -111,12 +114,7 @@ class Journal:
             handle = self._roll()
         totals = add(self.totals, record, self._names)
         data = frame(self.end, encode(record, totals, self._names))
-        used = self.bytes_used
-        if used + len(data) > self.limit_bytes:
-            raise JournalFullError(
-                f"the journal in {self.folder} holds {used} of {self.limit_bytes} bytes; "
-                "messages are not acknowledged until the database has taken some"
-            )
+        self._check_room(len(data))
         self._write(handle, data)
         self.end += len(data)
         self._segments[-1].end = self.end
@@ -175,7 +173,9 @@ class Journal:
         """Delete the segments that lie wholly before ``before``; the one being written always stays."""
         with self._lock:
             while len(self._segments) > 1 and self._segments[0].end <= before:
-                self._segments.pop(0).path.unlink(missing_ok=True)
+                gone = self._segments.pop(0)
+                self._closed_bytes -= gone.end - gone.base
+                gone.path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Let the folder go; what was not synced is synced first where the disk allows."""
@@ -190,6 +190,7 @@ class Journal:
     def _open(self, floor: int) -> None:
         found = recover(self.folder, self.catalog, self._aside)
         self._segments, self.totals = found.segments, found.totals
+        self._closed_bytes = sum(segment.end - segment.base for segment in found.segments[:-1])
         if found.end < floor:
             self._aside.report(f"the journal ends at {found.end}, but {floor} was reached before: records are missing")
         self._whole = found.whole
@@ -200,6 +201,22 @@ class Journal:
             self._handle = os.open(last.path, os.O_WRONLY)
             self._names = last.header.names
             os.fdatasync(self._handle)
+
+    def _check_room(self, size: int) -> None:
+        """Raise JournalFullError where so many bytes more pass the limit, or leave others on the disk too little."""
+        used = self.bytes_used
+        if used + size > self.limit_bytes:
+            raise JournalFullError(
+                f"the journal in {self.folder} holds {used} of {self.limit_bytes} bytes; "
+                "messages are not acknowledged until the database has taken some"
+            )
+        disk = os.statvfs(self.folder)
+        free = disk.f_bavail * disk.f_frsize
+        if free - size < min(SPARE_BYTES, disk.f_blocks * disk.f_frsize // SPARE_SHARE):
+            raise JournalFullError(
+                f"no room for the journal in {self.folder}: {free >> 20} MB are free on its disk, and the operations "
+                "database needs them; messages are not acknowledged until there is room"
+            )
 
     def _read_segment(self, segment: Segment, start: int, stop: int) -> Iterator[tuple[int, Record]]:
         reader = Reader(segment.header, self.catalog)
@@ -252,6 +269,8 @@ class Journal:
         self.totals = header.starting_totals()
         first = self.end + len(data)
         with self._lock:
+            if self._segments:
+                self._closed_bytes += self._segments[-1].end - self._segments[-1].base
             self._segments.append(Segment(path, self.end, first, first, header))
         self.end = first
         return handle
@@ -266,6 +285,7 @@ class Journal:
             last.end = self.synced
             if last.first > self.synced:
                 self._segments.pop()
+                self._closed_bytes -= self._segments[-1].end - self._segments[-1].base if self._segments else 0
         self.end, self.totals, self._whole = self.synced, self._synced_totals, self.synced
         self._aside.report(
             f"{last.path.name} was abandoned at position {self.synced}: the disk refused to make it safe"
