@@ -240,3 +240,8 @@ def _previous(device: Rows, values: Floats, first: Floats) -> Floats:
     again = np.flatnonzero(device[1:] == device[:-1])
     prior[again + 1] = values[again]
     return prior
+
+
+def reports_per_s(registry: Registry) -> float:
+    """Return how many reports a second the registered devices send by their usual intervals."""
+    return float((1000 / _intervals_ms(registry)).sum()) if len(registry) else 0.0

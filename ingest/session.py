@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 import zlib
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -50,6 +51,7 @@ class Session:
         says: what the broker says of itself, where the options ask for it.
         welcome: the broker's answer to our latest connection that was let in, None before the first.
         on_welcome: called with it, ahead of the first delivery.
+        certificate_ends_s: when the broker's certificate ends, epoch seconds; None without TLS.
     """
 
     def __init__(self, options: BrokerOptions, filters: Sequence[str]) -> None:
@@ -60,6 +62,7 @@ class Session:
         self.says = BrokerSays()
         self.welcome: ConnAckPacket | None = None
         self.on_welcome: Callable[[ConnAckPacket], None] = lambda _: None
+        self.certificate_ends_s: float | None = None
         self.connected = False
         self.last_error = ""
         self.retry_in_s = 0.0
@@ -124,13 +127,14 @@ class Session:
         try:
             async with asyncio.timeout(options.connect_timeout_s):
                 context = options.tls.context() if options.tls else None
-                _, connection = await asyncio.get_running_loop().create_connection(
+                transport, connection = await asyncio.get_running_loop().create_connection(
                     self._protocol,
                     options.host,
                     options.port,
                     ssl=context,
                 )
                 self._connection = connection
+                self.certificate_ends_s = _certificate_ends_s(transport)
                 self.inbox.on_room = connection.room
                 await _first(connection.welcomed, connection.lost)
         except TimeoutError:
@@ -207,3 +211,8 @@ async def _first(*futures: asyncio.Future[Any], timeout_s: float | None = None) 
     """Wait until one of them is done; say whether that came before the timeout."""
     done, _ = await asyncio.wait(futures, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
     return bool(done)
+
+
+def _certificate_ends_s(transport: asyncio.BaseTransport) -> float | None:
+    peer = transport.get_extra_info("peercert")
+    return float(ssl.cert_time_to_seconds(peer["notAfter"])) if peer else None

@@ -237,11 +237,16 @@ def reload(config: Config = None) -> None:
 
 
 @app.command()
-def doctor(config: Config = None) -> None:
+def doctor(
+    config: Config = None,
+    broker_config: Annotated[
+        Path | None, typer.Option(help="Mosquitto's own configuration, to be checked too: mosquitto.conf.")
+    ] = None,
+) -> None:
     """Check settings, broker, database, clock and disk, and say what to do."""
     from lamplighter.doctor import examine
 
-    raise typer.Exit(examine(settings_path(config)))
+    raise typer.Exit(examine(settings_path(config), broker_config))
 
 
 def _version(value: bool) -> None:

@@ -19,6 +19,15 @@ GIVEN_UP_TOLD_MS = 48 * 3_600_000  # a notice is given up after a day at the lat
 DISK_FREE_MIN = 200 << 20  # bytes; said before the journal has to refuse
 
 
+CERTIFICATE_DAYS = 30  # before its end a certificate is spoken of
+CERTIFICATE_DAYS_MIN = 7  # and makes the house unwell
+
+
+def days_left(ends_s: float, now_s: float) -> float:
+    """Return how many days are left until ``ends_s``; both epoch seconds."""
+    return (ends_s - now_s) / 86_400
+
+
 def examine_house(house: House) -> list[Part]:
     """Return every part with what is right or wrong about it."""
     return [
@@ -38,6 +47,10 @@ def _broker(house: House) -> Part:
     session, broker = house.session, house.settings.broker
     where = f"{broker.host}:{broker.port}"
     if session.connected:
+        ends_s = session.certificate_ends_s
+        if ends_s is not None and (days := days_left(ends_s, time.time())) < CERTIFICATE_DAYS:
+            says = f"connected to {where}, whose certificate ends in {days:.0f} days: renew it"
+            return Part("broker", days > CERTIFICATE_DAYS_MIN, says)
         return Part("broker", True, f"connected to {where}")
     return Part("broker", False, f"not connected to {where}: {session.last_error or 'still trying'}")
 
@@ -190,6 +203,11 @@ def figures(house: House) -> list[Figure]:
     ]
 
 
+def _certificate_days(house: House) -> dict[tuple[str, ...], float]:
+    ends_s = house.session.certificate_ends_s
+    return {} if ends_s is None else {(): days_left(ends_s, time.time())}
+
+
 def _loss_figures(house: House) -> list[Figure]:
     book, gaps = house.losses, house.gaps
     dropped: dict[tuple[str, ...], float] = {(): float(book.dropped)}
@@ -200,6 +218,7 @@ def _loss_figures(house: House) -> list[Figure]:
             dropped if house.session.says.dropped is not None else {},
             counter=True,
         ),
+        Figure("broker_certificate_days", "Days until the broker's certificate ends.", _certificate_days(house)),
         Figure("broker_forgot", "Times that the broker had lost our queue.", {(): float(book.forgotten)}, counter=True),
         Figure(
             "readings_missing",
