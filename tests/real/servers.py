@@ -35,6 +35,7 @@ class Mosquitto:
         patterns: further access lines that hold for every user (``pattern write lamplighter/v1/+/+/%u/up``).
         tls: also listen on ``tls_port`` with a certificate for ``localhost`` and ``127.0.0.1``.
         mutual: the TLS listener asks for a client certificate, whose common name is the user.
+        tls_version: the least that the TLS listener speaks, as Mosquitto writes it (``tlsv1.2``).
         settings: further lines of mosquitto.conf (``max_queued_messages 100``) ahead of the tests' own.
 
     Attributes:
@@ -50,6 +51,7 @@ class Mosquitto:
         patterns: Sequence[str] = (),
         tls: bool = False,
         mutual: bool = False,
+        tls_version: str = "",
         settings: Sequence[str] = (),
     ) -> None:
         (program,) = need("mosquitto")
@@ -64,6 +66,7 @@ class Mosquitto:
         lines += [f"listener {self.port} 127.0.0.1"]
         if self.tls_port:
             lines += self._tls(mutual=mutual)
+            lines += [f"tls_version {tls_version}"] if tls_version else []
         (folder / "mosquitto.conf").write_text("\n".join(lines) + "\n")
         self._process = Process("mosquitto", folder, [program, "-c", str(folder / "mosquitto.conf")])
 
