@@ -130,10 +130,9 @@ class Nights:
         if not len(inside):
             return
         row, time_ms, day, minute = row[inside], time_ms[inside], day[inside], minute[inside]
-        new = s["night"][row] != day
         s["night"][row] = day
-        left_ms = (p.until_min - minute[new]) * 60_000 - time_ms[new] % 60_000
-        s["end_ms"][row[new]] = time_ms[new] + left_ms
+        # The later reading knows better: where the clocks are put back inside the window, it ends later than it seemed.
+        s["end_ms"][row] = time_ms + (p.until_min - minute) * 60_000 - time_ms % 60_000
         quarter = (minute - p.from_min) // QUARTER_MIN
         s["litres"][row, quarter] += litres[inside]
         s["seconds"][row, quarter] += seconds[inside]

@@ -238,9 +238,18 @@ class Sky:
         return on, off
 
     def _civil(self, day: int, minute: int) -> int:
-        """Return a local wall-clock time; an hour that the clocks skip counts as the one after it."""
-        wall = datetime.combine(EPOCH + timedelta(days=day), datetime.min.time(), self.tz)
-        return _ms((wall + timedelta(minutes=minute)).astimezone(UTC))
+        """Return the first moment at which the clock on the wall shows a time of a local day, or has skipped it.
+
+        So every time of every day comes once and in order: one that the clocks skip comes when they are put forward,
+        one that they show twice comes the first time.
+        """
+        wall = datetime.combine(EPOCH + timedelta(days=day), datetime.min.time(), self.tz) + timedelta(minutes=minute)
+        shown, skipped_to = _ms(wall.astimezone(UTC)), _ms(wall.replace(fold=1).astimezone(UTC))
+        if skipped_to >= shown:
+            return shown
+        quarters = range(skipped_to // QUARTER_MS, shown // QUARTER_MS + 1)  # of the hour about the gap
+        before = self._offset_of(quarters[0])
+        return next((q * QUARTER_MS for q in quarters if self._offset_of(q) != before), shown)
 
 
 def _programmes(registry: Registry, schedule: LightingSchedule) -> npt.NDArray[np.int32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -9,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from devices.yamlfile import Node
 
 UNITS = {"ms": 1, "s": 1_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
+_LEAP = re.compile(r"^(.*\d:\d\d:)60(?!\d)")  # a leap second: epoch time knows none, it is the second after
 PARTS = ("year", "month", "day", "hour", "minute", "second")
 Row = dict[str, object]
 Clock = Callable[[Row], int]
@@ -51,9 +53,9 @@ def _parts_time(node: Node, zone: ZoneInfo) -> Clock:
 
 def _text_time(column: str, form: str, zone: ZoneInfo) -> Clock:
     def read(row: Row) -> int:
-        text = str(row[column])
+        text, leap = _LEAP.subn(r"\g<1>59", str(row[column]))
         moment = datetime.fromisoformat(text) if form == "iso" else datetime.strptime(text, form)  # noqa: DTZ007
-        return _ms(moment if moment.tzinfo else moment.replace(tzinfo=zone))
+        return _ms(moment if moment.tzinfo else moment.replace(tzinfo=zone)) + 1000 * leap
 
     return read
 

@@ -49,6 +49,8 @@ class Journal:
         end, synced: positions behind the newest record, and behind the newest one that survives a power cut. Positions
             only grow, but for records that :meth:`sync` could not make safe.
         totals: counts since the journal began, by kind name and ``unknown``, at ``end``.
+        cramped: the newest record found no room. The segment being written is closed then, so that all that is shipped
+            can be released.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Journal:
         self._synced_totals: Totals = {}
         self._lock = threading.Lock()
         self._segments: list[Segment] = []
+        self.cramped = False
         self._closed_bytes = 0  # in all segments but the newest
         self._handle: int | None = None
         self._names: list[str] = []
@@ -110,12 +113,13 @@ class Journal:
             JournalError: the disk failed; records behind ``synced`` are no longer in the journal.
         """
         handle = self._handle
-        if handle is None or self.end - self._segments[-1].base >= self.segment_bytes:
+        if handle is None or self._segments[-1].end - self._segments[-1].base >= self._largest():
             handle = self._roll()
         totals = add(self.totals, record, self._names)
         data = frame(self.end, encode(record, totals, self._names))
         self._check_room(len(data))
         self._write(handle, data)
+        self.cramped = False
         self.end += len(data)
         self._segments[-1].end = self.end
         self.totals = totals
@@ -202,10 +206,16 @@ class Journal:
             self._names = last.header.names
             os.fdatasync(self._handle)
 
+    def _largest(self) -> int:
+        """Return the size from which on the newest segment is closed: any, where records find no room."""
+        newest = self._segments[-1]
+        return newest.first - newest.base + 1 if self.cramped else self.segment_bytes
+
     def _check_room(self, size: int) -> None:
         """Raise JournalFullError where so many bytes more pass the limit, or leave others on the disk too little."""
         used = self.bytes_used
         if used + size > self.limit_bytes:
+            self.cramped = True
             raise JournalFullError(
                 f"the journal in {self.folder} holds {used} of {self.limit_bytes} bytes; "
                 "messages are not acknowledged until the database has taken some"
@@ -213,6 +223,7 @@ class Journal:
         disk = os.statvfs(self.folder)
         free = disk.f_bavail * disk.f_frsize
         if free - size < min(SPARE_BYTES, disk.f_blocks * disk.f_frsize // SPARE_SHARE):
+            self.cramped = True
             raise JournalFullError(
                 f"no room for the journal in {self.folder}: {free >> 20} MB are free on its disk, and the operations "
                 "database needs them; messages are not acknowledged until there is room"
@@ -293,6 +304,7 @@ class Journal:
 
     def _refused(self, trouble: OSError) -> JournalError:
         if trouble.errno in FULL_ERRNOS:
+            self.cramped = True
             text = f"no room for the journal in {self.folder}: {trouble}; messages are not acknowledged until there is"
             return JournalFullError(text)
         return JournalError(f"the journal in {self.folder} cannot be written: {trouble}")

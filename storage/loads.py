@@ -38,8 +38,8 @@ class Load:
     full: bool = False
 
 
-def take(journal: Journal, start: int, max_records: int = RECORDS_MAX) -> Load:
-    """Return the journal's records from a position on, as many as go into one load.
+def take(journal: Journal, start: int, max_records: int = RECORDS_MAX, until: int | None = None) -> Load:
+    """Return the journal's records from a position on, up to ``until`` or as many as go into one load.
 
     Raises:
         StoreAway: the disk does not let them be read; nothing of the load is used.
@@ -55,6 +55,8 @@ def take(journal: Journal, start: int, max_records: int = RECORDS_MAX) -> Load:
             rows += sum(len(batch) for batch in record.batches) + len(record.rejects)
             if load.records >= max_records or rows >= ROWS_MAX:
                 load.full = True
+                break
+            if position == until:
                 break
     except OSError as trouble:
         raise StoreAway(f"the journal in {journal.folder} cannot be read: {trouble}") from trouble

@@ -138,7 +138,7 @@ class Shipper:
         Raises:
             StoreAway: nothing was repeated.
         """
-        load = take(self.journal, start, max_records)
+        load = take(self.journal, start, max_records, self.position)
         batches, _ = known(load.batches, self.registry)
         if batches:
             self.timeseries.write(batches, self.registry)
@@ -224,7 +224,8 @@ class Shipper:
     def _release(self) -> None:
         bounds = [self.position, *([self.hold.confirmed] if self.hold.seconds else [])]
         bounds += [] if self.judged is None else [self.judged]
-        self.journal.release(min(bounds) - self.keep_bytes)
+        keep_bytes = 0 if self.journal.cramped else self.keep_bytes
+        self.journal.release(min(bounds) - keep_bytes)
 
 
 def wait_s(attempt: int, asked_s: float, key: str) -> float:
