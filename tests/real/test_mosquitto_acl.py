@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import mqtt5
@@ -44,7 +45,7 @@ class House:
         own.private_key_pem.write_to_path(str(folder / "server.key"))
         (folder / "server.pem").write_bytes(b"".join(part.bytes() for part in own.cert_chain_pems))
         users = [Credential(INGEST, "ingest-secret"), Credential(COMMAND, "command-secret")]
-        self.passwords = {one.user: one.password for one in [*users, *issue(["lamp-0001", "lamp-0002"])]}
+        self.passwords = {one.user: one.password for one in [*users, *issue(["lamp-0001", "lamp-0002", "truck-001"])]}
         write_private(folder / "passwords", password_file(Credential(*pair) for pair in self.passwords.items()))
         write_private(folder / "acl", access_file(CITY))
         (folder / "mosquitto.conf").write_text(self._configuration())
@@ -201,6 +202,60 @@ MATRIX = [
 def test_what_each_identity_may_publish(house: House, user: str, topic: str, taken: bool) -> None:  # noqa: FBT001
     with house.client(user) as client:
         assert client.publish(topic) is taken
+
+
+TRUCK = f"lamplighter/v1/{CITY}/truck/truck-001"
+NOBODY = "nobody"
+IDENTITIES = ("lamp-0001", "lamp-0002", "truck-001", INGEST, COMMAND, NOBODY)
+TOPICS = (
+    f"{MINE}/up",
+    f"{MINE}/down",
+    f"{OTHER}/up",
+    f"{TRUCK}/up",
+    f"{ELSEWHERE}/up",
+    f"lamplighter/v1/{CITY}/streetlight/{INGEST}/up",
+    "$SYS/broker/uptime",
+    "anything/at/all",
+)
+MAY_PUBLISH = {
+    ("lamp-0001", f"{MINE}/up"),
+    ("lamp-0002", f"{OTHER}/up"),
+    ("truck-001", f"{TRUCK}/up"),
+    (COMMAND, f"{MINE}/down"),
+}
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+@pytest.mark.parametrize("user", IDENTITIES)
+def test_six_identities_and_eight_topics_only_four_pairs_may_publish(house: House, user: str, topic: str) -> None:
+    if user == NOBODY:
+        with Client(house.outside, house.trusting(), user, user, "guess") as client:
+            assert isinstance(client.welcome, mqtt5.ConnAckPacket)
+            assert client.welcome.reason_code == mqtt5.ConnAckReasonCode.NOT_AUTHORIZED, "not even let in"
+        return
+    with house.client(user) as client:
+        assert client.publish(topic) is ((user, topic) in MAY_PUBLISH)
+
+
+def test_five_identities_hear_of_what_is_published_only_what_is_theirs(house: House) -> None:
+    expected = {
+        "lamp-0001": {f"{MINE}/down"},
+        "lamp-0002": set(),
+        "truck-001": set(),
+        INGEST: {f"{MINE}/up", f"{OTHER}/up", f"{TRUCK}/up"},
+        COMMAND: set(),
+    }
+    with ExitStack() as opened:
+        ears = {user: opened.enter_context(house.client(user, f"{user}-ear", inside=True)) for user in expected}
+        for client in ears.values():
+            for pattern in ("#", "lamplighter/#", *TOPICS):
+                client.subscribe(pattern)
+        for user, topic in sorted(MAY_PUBLISH):
+            with house.client(user) as speaker:
+                assert speaker.publish(topic)
+        for user, client in ears.items():
+            heard = {topic for topic in client.heard() if not topic.startswith("$SYS/")}
+            assert heard == expected[user], user
 
 
 PATTERNS = (
