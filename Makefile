@@ -1,5 +1,5 @@
 # Lamplighter 点灯人. `make demo` starts it, `make test` tests it; both do all their own set-up.
-.PHONY: demo run test check servers bench rehearse screenshot wheel lock console ready ready-dev clean outage help
+.PHONY: demo run test check servers fuzz bench rehearse screenshot wheel lock console ready ready-dev clean outage help
 .DEFAULT_GOAL := help
 
 demo: ready console          ## a simulated city with everything running (FOR=60s stops by itself)
@@ -19,6 +19,11 @@ check: ready-dev             ## style, types, the direction of imports
 
 servers:                     ## Mosquitto, InfluxDB, nginx and Chromium for the tests (Debian, Ubuntu)
 	@sh scripts/servers.sh
+
+fuzz:                        ## search the codecs by coverage (TARGET=payloads|topics|journal|rules|frames|lines RUNS=100000)
+	@sh scripts/setup.sh fuzz
+	@for target in $(or $(TARGET),payloads topics journal rules frames lines); do \
+	  .venv/bin/python -W ignore -m tests.fuzz.run $$target -runs=$(or $(RUNS),100000) $(ARGS) || exit 1; done
 
 bench: ready-dev             ## CPU a reading on the whole way, beside a plain script, in one run
 	@.venv/bin/python -m bench.whole_way $(ARGS)

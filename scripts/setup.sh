@@ -2,6 +2,7 @@
 # Makes .venv and installs one hash-pinned lock into it; does nothing when that was done already.
 #   scripts/setup.sh run    what the product needs
 #   scripts/setup.sh dev    that and what the tests need
+#   scripts/setup.sh fuzz   what the product needs, and the coverage-guided fuzzer
 set -eu
 cd "$(dirname "$0")/.."
 want=${1:-run}
@@ -33,15 +34,17 @@ fi
 case $want in
   run) lock=requirements.lock ;;
   dev) lock=requirements-dev.lock ;;
-  *) say "expected run or dev, found '$want'"; exit 2 ;;
+  fuzz) lock=requirements-fuzz.lock ;;
+  *) say "expected run, dev or fuzz, found '$want'"; exit 2 ;;
 esac
 stamp=.venv/installed-$want
-sum=$(cat requirements.lock requirements-dev.lock pyproject.toml | sha256sum | cut -d' ' -f1)
+sum=$(cat requirements.lock requirements-dev.lock requirements-fuzz.lock pyproject.toml | sha256sum | cut -d' ' -f1)
 if [ "$(cat "$stamp" 2>/dev/null || true)" != "$sum $PWD" ]; then
   say "installing $lock (once)"
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r "$lock"
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-  rm -f .venv/installed-*
+  rm -rf .venv/lib/python*/site-packages/tests  # gmqtt lays its tests there, which hides ours
+  [ "$want" = fuzz ] || rm -f .venv/installed-run .venv/installed-dev
   printf '%s %s' "$sum" "$PWD" >"$stamp"
   [ "$want" = dev ] && printf '%s %s' "$sum" "$PWD" >.venv/installed-run
 fi

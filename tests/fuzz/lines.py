@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 
@@ -14,8 +13,7 @@ from storage.timeseries import OwnPoint
 from tests.fuzz.payloads import CATALOG, NOW
 
 KIND = CATALOG["streetlight"]
-REGISTRY = Registry(CATALOG, [Asset("lamp-0001", KIND.name, "lamp")])
-WRITER = LineWriter(REGISTRY)
+WRITER = LineWriter(Registry(CATALOG, [Asset("lamp-0001", KIND.name, "lamp")]))  # it remembers forms of lines
 
 
 def check(data: bytes) -> None:
@@ -56,8 +54,8 @@ def _point(texts: list[str], numbers: list[float]) -> None:
 def _readings(road: str, numbers: np.ndarray[tuple[int], np.dtype[np.float64]]) -> None:
     values = np.full((len(KIND.fields), 4), np.nan)
     values.flat[: len(numbers)] = numbers
-    REGISTRY.assets[0] = replace(REGISTRY.assets[0], road=road)
-    WRITER._heads[0] = None
+    WRITER.registry = Registry(CATALOG, [Asset("lamp-0001", KIND.name, "lamp", road=road)])
+    WRITER._heads = [None]  # of another device
     batch = make_batch(KIND, NOW, NOW + np.arange(4), [0] * 4, values)
     found = WRITER.lines(batch)
     assert sorted(found.rows.tolist()) == [0, 1, 2, 3]

@@ -10,7 +10,10 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-import atheris
+try:
+    import atheris
+except ImportError:
+    raise SystemExit("the fuzzer (atheris) is there for Linux on x86_64 only: make fuzz") from None
 
 HERE = Path(__file__).parent
 TARGETS = ("payloads", "topics", "journal", "rules", "frames", "lines")

@@ -17,6 +17,9 @@ FILES = sorted(path for target in TARGETS for path in (CORPUS / target).iterdir(
 def test_every_codec_has_a_harness_and_a_corpus() -> None:
     assert TARGETS == ["frames", "journal", "lines", "payloads", "rules", "topics"]
     assert len(FILES) > 90
+    for name in ("Makefile", "tests/fuzz/run.py"):  # which need the fuzzer itself to be run
+        text = (CORPUS.parents[2] / name).read_text(encoding="utf-8")
+        assert all(target in text for target in TARGETS), name
     assert sum(path.stat().st_size for path in FILES) < 200_000
 
 
