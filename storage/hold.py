@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections import deque
 
-SAME_MS = 3000  # two tellings of one start may differ so much: some stores tell whole seconds of uptime
 ASKED_EACH = 3  # times a hold that the store is asked
 
 
@@ -84,4 +83,4 @@ class Hold:
     def _restarted(self, started_ms: int | None) -> bool:
         if started_ms is None or (not self.started_ms and not self._doubt):
             return self._doubt
-        return abs(started_ms - self.started_ms) > SAME_MS
+        return started_ms != self.started_ms
