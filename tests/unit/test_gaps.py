@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from alerts.columns import BatchColumns
 from alerts.fleet import Fleet
 from devices.batch import MARK_LATE, Batch, make_batch
 from devices.kinds import Catalog, parse_kind
@@ -51,7 +52,7 @@ class City:
         first = int(self.registry.rows_of(kind)[0])
         values = [[1.0] * len(rows), [row[2] for row in rows]]
         times = [row[1] for row in rows]
-        return make_batch(self.catalog[kind], START_MS, times, [first + row[0] for row in rows], values)
+        return make_batch(self.catalog[kind], START_MS + 86_400_000, times, [first + row[0] for row in rows], values)
 
     def take(self, kind: str, *rows: tuple[int, int, float]) -> None:
         batch, _ = self.sieve.sift(self.batch(kind, list(rows)))
@@ -60,7 +61,9 @@ class City:
         self.gaps.look([batch], self.fleet)
         live = self.fleet.live[kind]
         for row in np.flatnonzero((batch.marks & MARK_LATE) == 0):
-            live.update(batch.take(np.array([row])))
+            one = batch.take(np.array([row]))
+            read = BatchColumns(self.fleet, one, live.local[one.device].astype(np.intp))
+            live.update(read.at, read.time_ms, read.trusted, read.absent, read.partial)
 
 
 def at(minutes: float) -> int:
