@@ -114,6 +114,8 @@ class Gaps:
         for batch in batches:
             absence = self.absence
             counter = self._counters.get(batch.kind.name)
+            if counter is not None and bool(np.isnan(batch.column(counter[0])).all()):
+                counter = None  # nobody here counts
             if counter is None and absence is None:
                 continue
             live = fleet.live[batch.kind.name]

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alerts.columns import BatchColumns
 from alerts.fleet import Fleet
 from devices.batch import MARK_LATE, Batch, make_batch
 from devices.kinds import Catalog, parse_kind
@@ -60,10 +59,8 @@ class City:
             return
         self.gaps.look([batch], self.fleet)
         live = self.fleet.live[kind]
-        for row in np.flatnonzero((batch.marks & MARK_LATE) == 0):
-            one = batch.take(np.array([row]))
-            read = BatchColumns(self.fleet, one, live.local[one.device].astype(np.intp))
-            live.update(read.at, read.time_ms, read.trusted, read.absent, read.partial)
+        on_time = (batch.marks & MARK_LATE) == 0
+        np.maximum.at(live.time_ms, live.local[batch.device[on_time]], batch.time_ms[on_time])
 
 
 def at(minutes: float) -> int:
