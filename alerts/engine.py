@@ -20,6 +20,7 @@ from alerts.messages import transition
 from alerts.rule_kinds import RULE_KINDS
 from alerts.rules import Rule, RuleSet
 from devices.batch import Batch
+from devices.payloads import FUTURE_MS
 from devices.registry import Registry
 from devices.sky import Sky
 from devices.transition import CLEARED, Transition
@@ -103,6 +104,8 @@ class Engine:
             self.fleet.resumed_ms = now_ms
             for live in self.fleet.live.values():
                 np.minimum(live.seen_ms, now_ms, out=live.seen_ms)
+                # Heard when the host's clock showed a later time than now; what comes is newer all the same.
+                live.time_ms[live.time_ms > now_ms + FUTURE_MS] = now_ms - FUTURE_MS
         self._now_ms = now_ms
 
     def save(self) -> Arrays:

@@ -89,9 +89,13 @@ class Life:
         return ended, onset
 
     def _apart(self, rule: Places, slot: Places, time_ms: Ints) -> Mask:
-        """Return which pairs were unheard for too long for the last reading to stand until this one."""
+        """Return which pairs were unheard for too long for the last reading to stand until this one.
+
+        So were those whose last reading is from a time that has not come yet: the host's clock was set back.
+        """
         s = self.slots
-        apart: Mask = time_ms - s.last[slot] > self._hold[rule * self._roles + self._role[s.place[slot]]]
+        since = time_ms - s.last[slot]
+        apart: Mask = (since > self._hold[rule * self._roles + self._role[s.place[slot]]]) | (since < 0)
         return apart
 
     def file(self, slot: Places, resumed_ms: int, now_ms: int) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from devices.batch import MARK_LATE, Batch
+from devices.payloads import FUTURE_MS
 
 REMEMBERED = 1 << 20  # readings at least; twice as many at most, 8 bytes each and as much again while sorting
 _CHUNK = 1 << 16  # keys that are sorted at a time
@@ -72,10 +73,21 @@ class Sieve:
         """Take in a batch that was kept earlier, as read from the journal after a restart."""
         if len(batch):
             self._grow(batch.device)
+            self._late(batch)
             self._note(batch, _keys(batch))
 
+    def _late(self, batch: Batch) -> npt.NDArray[np.bool_]:
+        """Return which rows are older than an earlier batch. A host clock that was set back makes none of them late."""
+        late: npt.NDArray[np.bool_] = batch.time_ms < self._newest_time[batch.device]
+        if late.any():
+            ahead = self._newest_time[batch.device] > batch.arrival_ms + FUTURE_MS
+            if ahead.any():  # heard when the host's clock showed a later time than now
+                self._newest_time[batch.device[ahead]] = batch.arrival_ms - FUTURE_MS
+                late = batch.time_ms < self._newest_time[batch.device]
+        return late
+
     def _mark_late(self, batch: Batch) -> Batch:
-        late = batch.time_ms < self._newest_time[batch.device]
+        late = self._late(batch)
         if not late.any():
             return batch
         self.late += int(np.count_nonzero(late))

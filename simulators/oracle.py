@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from alerts.rules import Rule, RuleSet
 from devices.kinds import Kind
+from devices.payloads import FUTURE_MS
 from devices.registry import Asset, Registry
 from devices.sky import Sky
 from simulators.plain_expressions import Value, truth_of
@@ -89,6 +90,8 @@ class Oracle:
             for device in self._devices.values():
                 if device.seen_ms is not None and device.seen_ms > now_ms:
                     device.seen_ms = now_ms
+                if device.time_ms is not None and device.time_ms > now_ms + FUTURE_MS:
+                    device.time_ms = now_ms - FUTURE_MS
         self._now_ms = now_ms
 
     def reading(self, row: int, time_ms: int, values: Mapping[str, float], now_ms: int, *, late: bool) -> list[Told]:
@@ -123,7 +126,7 @@ class Oracle:
         look = self._look_up(device, kind, seen, time_ms)
         yes = truth_of(rule.params.on.text, look, kind)
         hold_ms = rule.params.hold.of(device.report_ms / 1000)
-        apart = time_ms - case.last_ms > hold_ms
+        apart = not 0 <= time_ms - case.last_ms <= hold_ms
         if case.state in ("rest", "waiting"):
             if yes is None:
                 return []

@@ -237,7 +237,8 @@ class Mischief:
         self._phones.moods.clear()
         self._disk.full, self._disk.sick = False, 0
         self.operations_away = False
-        self.jumped_ms = 0
+        if self._dice.chance(0.5):  # otherwise it stays wrong, and all is to be well nevertheless
+            self.jumped_ms = 0
         self._storm_until_s = 0.0
 
     def _storm(self) -> None:

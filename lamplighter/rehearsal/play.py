@@ -107,7 +107,7 @@ class Rehearsal:
         self.seed, self.folder, self._log = seed, folder, log
         dice = functools.partial(Dice, seed)
         plan = dice("plan")
-        self.calm_s = plan.between(8, 32)
+        self.calm_s = plan.between(6, 26)
         self.loop = VirtualLoop(dice("loop"), slow_calls=("ship_once", "write_own"))
         self.trace = Trace(self.loop.time, tell)
         self.broker = StagedBroker(
@@ -179,7 +179,7 @@ class Rehearsal:
             self.loop.call_at(spoken.at_s, self._speak, spoken)
         for fault in self.faults:
             self.loop.call_at(fault.at_s, self.mischief.begin, fault)
-            if fault.until_s > fault.at_s:
+            if fault.at_s < fault.until_s < self.calm_s:
                 self.loop.call_at(fault.until_s, self.mischief.end, fault)
         for crash in self.crashes:
             if not crash.step:

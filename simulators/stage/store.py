@@ -104,5 +104,9 @@ class StagedStore:
         """Return what is wrong, or None."""
         return self.mood or None
 
+    def started_ms(self) -> int | None:
+        """Return 0: what it has taken it never forgets."""
+        return 0
+
     def close(self) -> None:
         """Stay: the store is another machine."""

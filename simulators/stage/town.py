@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from devices.registry import Asset
 from devices.topics import up
@@ -20,6 +20,7 @@ CITY, ZONE = "linjiang", "Asia/Shanghai"
 START_MS = 1_781_553_600_000  # 2026-06-16 04:00 in Shanghai
 DAY_MS = 86_400_000
 REST_S = 3.0  # before the faults end, nothing in the town changes any more
+TOGETHER_S = 0.5  # messages come in bursts this far apart
 CALM_REPORT_S = 2.0  # how often everybody reports then
 
 RULES = """
@@ -165,6 +166,7 @@ def write_script(dice: Dice, calm_s: float, end_s: float) -> Town:
         town.spoken += player.speak(end_s)
         town.must_be_open |= player.open_in_the_end()
     town.spoken += _strangers(dice, calm_s)
+    town.spoken = [replace(one, at_s=round(one.at_s / TOGETHER_S) * TOGETHER_S) for one in town.spoken]
     town.spoken.sort(key=lambda one: (one.at_s, one.topic, one.payload))
     return town
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,10 +14,14 @@ import pytest
 from alerts import delivery
 from alerts.delivery import DeliveryError, Receiver
 from alerts.notify import Notifier
+from devices.topics import up
 from devices.transition import ACTIVE, CLEARED, Transition, alert_id
+from ingest.sieve import Sieve
 from storage.operations import Operations, OutboxRow
+from tests.small_house import CITY, Sent, SmallHouse
 
 NOW = 1_781_553_600_000
+HOUR_MS = 3_600_000
 CREW = Receiver("crew", "log", "en", "info")
 
 
@@ -108,3 +113,32 @@ def test_what_was_told_while_the_outbox_was_asked_is_not_told_again(
 
     asyncio.run(scene())
     assert told == ["device:cover-001"]
+
+
+def test_a_host_clock_set_back_by_an_hour_blinds_no_rule(tmp_path: Path) -> None:
+    """Seed 148: what was heard before the correction lay in the future after it, and an hour of readings was late."""
+    house = SmallHouse(tmp_path, now_ms=NOW)
+    try:
+        sieve = Sieve(len(house.registry))
+
+        def hear(now_ms: int, device_ms: int, **fields: float) -> list[str]:
+            sent = Sent(up(CITY, "manhole", "cover-0001"), json.dumps({"ts": device_ms, **fields}).encode())
+            batches = [sieve.sift(batch)[0] for batch in house.decoder.decode([sent], now_ms).batches]
+            return [change.state for change in house.engine.step(batches, now_ms)]
+
+        assert hear(NOW + HOUR_MS, NOW + HOUR_MS, cover_open=0) == []
+        assert hear(NOW + 1_000, NOW + HOUR_MS + 1_000, cover_open=1) == [ACTIVE]
+        assert hear(NOW + 2_000, NOW + HOUR_MS + 2_000, cover_open=0) == [CLEARED]
+        assert sieve.late == 0
+    finally:
+        house.close()
+
+
+def test_an_alert_that_waits_begins_to_wait_anew_when_the_clock_is_set_back(tmp_path: Path) -> None:
+    house = SmallHouse(tmp_path, now_ms=NOW)
+    try:
+        assert house.hear("station-01", at_ms=NOW + HOUR_MS, level_m=4.0) == []
+        told = [house.hear("station-01", at_ms=NOW + minute * 60_000, level_m=4.0) for minute in range(7)]
+        assert [minute for minute, rows in enumerate(told) if rows] == [5]
+    finally:
+        house.close()
