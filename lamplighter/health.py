@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from api.house import Figure, Part
 from lamplighter import abuse
 from storage.operations import AWAY, in_words
+from storage.recovery import TORN
 
 if TYPE_CHECKING:
     from lamplighter.wiring import House
@@ -82,8 +83,10 @@ def _journal(house: House) -> Part:
     if trouble:
         return Part("journal", False, f"nothing is acknowledged until the disk takes records again: {trouble}")
     waiting = house.journal.bytes_used / (1 << 20)
-    damage = f"; set aside: {'; '.join(house.journal.damage)}" if house.journal.damage else ""
-    return Part("journal", True, f"{waiting:.1f} MB on disk{damage}")
+    told = house.journal.damage
+    damage = f"; set aside: {'; '.join(told)}" if told else ""
+    whole = all(TORN in one for one in told)  # a tail tears with a kill: what was under way, not acknowledged
+    return Part("journal", whole, f"{waiting:.1f} MB on disk{damage}")
 
 
 def _operations(house: House) -> list[Part]:

@@ -12,6 +12,7 @@ from storage.records import Header, Reader, Totals
 from storage.segments import Damage, DamagedHeaderError, Frame, base_of, frames, is_segment, read_header
 
 ASIDE_MAX = 16  # damaged stretches kept as evidence; the oldest goes first
+TORN = "a torn tail, cut"  # what a kill leaves of a record under way
 REPORTS_MAX = 100  # sentences kept; later ones say nothing new
 
 
@@ -138,7 +139,7 @@ def _cut_tail(found: Recovered, catalog: Catalog, aside: Aside) -> None:
         elif item.end < limit:
             aside.keep(last.path, item)
     if whole < limit:
-        aside.keep(last.path, Damage(whole, limit, "a torn tail, cut"))
+        aside.keep(last.path, Damage(whole, limit, TORN))
         os.truncate(last.path, whole - last.base)
     last.end = found.whole = whole
     reader = Reader(last.header, catalog)

@@ -11,10 +11,10 @@ from typing import Any
 
 import mqtt5
 
+from ingest import reading
 from ingest.connection import Connection
 from ingest.inbox import Delivery, Inbox
 from ingest.options import BrokerOptions, BrokerTroubleError
-from ingest.reading import BUFFER_BYTES
 
 OPTIONS = BrokerOptions(host="none", port=1, packet_bytes_max=1 << 16)
 WELCOME = mqtt5.ConnAckPacket().write()
@@ -58,8 +58,12 @@ def check(data: bytes) -> None:
     data = bytes(data)
     opening, step = (OPENINGS[data[0] % 3], data[1]) if len(data) > 1 else (b"", 0)
     stream = opening + data[2:]
-    whole = _loop.run_until_complete(_fed([stream]))
-    cut = _loop.run_until_complete(_fed(_pieces(stream, 1 + step)))
+    usual, reading.BUFFER_BYTES = reading.BUFFER_BYTES, 256  # so that it has to grow
+    try:
+        whole = _loop.run_until_complete(_fed([stream]))
+        cut = _loop.run_until_complete(_fed(_pieces(stream, 1 + step)))
+    finally:
+        reading.BUFFER_BYTES = usual
     assert cut == whole, "it matters how the bytes were cut"
 
 
@@ -73,7 +77,7 @@ async def _fed(pieces: Sequence[bytes] | Iterator[bytes]) -> tuple[list[Delivery
         at = 0
         while at < len(piece) and not wire.closed:
             place = connection.get_buffer(-1)
-            assert len(place) >= BUFFER_BYTES // 4
+            assert len(place) >= reading.BUFFER_BYTES // 4
             count = min(len(place), len(piece) - at)
             place[:count] = piece[at : at + count]
             connection.buffer_updated(count)
@@ -83,7 +87,7 @@ async def _fed(pieces: Sequence[bytes] | Iterator[bytes]) -> tuple[list[Delivery
         connection.room()
     if connection._watch is not None:
         connection._watch.cancel()
-    assert len(connection._buffer._bytes) <= 4 * max(BUFFER_BYTES, OPTIONS.packet_bytes_max)
+    assert len(connection._buffer._bytes) <= 4 * OPTIONS.packet_bytes_max
     for delivery in taken:
         assert type(delivery.topic) is str
         assert type(delivery.payload) is bytes

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 
+from lamplighter.clock import Clock
+from lamplighter.settings import Settings
+from lamplighter.wiring import House
 from storage import snapshot
 from storage.journal import Journal
 from tests.fuzz import journal as harness
 from tests.fuzz.budget import memory_folder, within_limit
+from tests.small_house import NIGHT_MS
+from tests.unit.test_watch_crashes import evening, settings_in
 
 EXAMPLES = int(os.environ.get("LAMPLIGHTER_FUZZ_EXAMPLES", "200"))
 many = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
@@ -122,6 +130,51 @@ def test_what_a_payload_pretends_to_be_is_no_record_and_costs_little(original: h
     assert [read.now_ms - harness.T0 for _, read in journal.read(0)] == [0, 2, 3, 4, 5]
     assert len(journal.damage) == 1
     journal.close()
+
+
+def evening_house(settings: Settings) -> House:
+    house = House(settings, Clock(NIGHT_MS + 400_000, None, 2.0))
+    session: Any = house.session
+    session.acknowledge = lambda _: None
+    house.recover()
+    return house
+
+
+@pytest.mark.parametrize("shipped", [True, False], ids=["shipped before", "not yet shipped"])
+def test_a_house_with_a_damaged_journal_and_snapshot_runs_says_so_and_the_ledger_shows_what_is_lost(
+    tmp_path: Path, *, shipped: bool
+) -> None:
+    wanted = settings_in(tmp_path)
+    house = evening_house(wanted)
+
+    async def walk() -> None:
+        for group in evening():
+            await house.watch.group(group)
+        await house.watch.save()
+
+    asyncio.run(walk())
+    if shipped:
+        house.shipper.drain()
+    house.close()
+    path = next((wanted.data / "journal").glob("segment-*.log"))
+    data = bytearray(path.read_bytes())
+    records = [found.start() for found in re.finditer(b"LLR1", data)]
+    data[records[2] + 40] ^= 0x20
+    path.write_bytes(data)
+    saved = max((wanted.data / "snapshots").iterdir())
+    saved.write_bytes(saved.read_bytes()[:-9])
+    house = evening_house(wanted)
+    asyncio.run(house.watch.group(evening()[5]))
+    house.journal.sync()
+    house.shipper.drain()
+    parts = {part.name: part for part in house.health()}
+    assert not parts["journal"].well
+    assert "set aside as damaged-" in parts["journal"].says
+    lost = {name: line.difference for name, line in house.ledger().lines.items() if line.difference}
+    assert lost == ({} if shipped else {"manhole": 2, "streetlight": 3})
+    told = {row.rule for row in house.operations.alerts(limit=10)}
+    assert told == {"cover_open"}
+    house.close()
 
 
 FOLDER = memory_folder("fuzz-snapshot-")
