@@ -185,7 +185,9 @@ def test_one_bad_message_does_not_hurt_its_neighbours() -> None:
 POISON = {
     "depth": b"[" * 100_000,
     "depth of objects": b'{"ts":' * 30_000,
-    "a million keys": ("{" + ",".join(f'"k{n}":1' for n in range(25_000)) + f',"ts":{NOW}}}').encode(),
+    "twenty-five thousand keys": ("{" + ",".join(f'"k{n}":1' for n in range(25_000)) + f',"ts":{NOW}}}').encode(),
+    "ten megabytes": f'{{"ts":{NOW},"x":"{"y" * 10_000_000}"}}'.encode(),
+    "a million keys in ten megabytes": ("{" + ",".join(f'"k{n}":1' for n in range(1_000_000)) + "}").encode(),
     "one key many times": (f'{{"ts":{NOW}' + ',"power_w":1' * 20_000 + "}").encode(),
     "a huge exponent": f'{{"ts":{NOW},"power_w":1e999}}'.encode(),
     "a huge integer": f'{{"ts":{NOW},"power_w":{"9" * 200_000}}}'.encode(),
