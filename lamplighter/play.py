@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import signal
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from lamplighter.wiring import broker_options
 from simulators.city import build_city
 from simulators.mapping import load_mapping
 from simulators.publish import Broker, Counts
-from simulators.recording import read_recording
+from simulators.recording import Recording, read_recording
 from simulators.replay import Played, replay
 from simulators.run import Summary, run
 from simulators.scripts import first_light
@@ -116,6 +117,8 @@ def run_replay(settings: Settings, file: Path, mapping: Path, speed: float, *, a
         operations.close()
         console.print(f"registry: {summary.added} added, {summary.changed} changed, {summary.unchanged} as before")
         return 0
+    if speed == 0 and (many := _too_many(settings, recording)):
+        console.print(many, soft_wrap=True)
     bars = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*bars, console=console) as shown:
         task = shown.add_task("acknowledged", total=len(recording.readings))
@@ -134,6 +137,20 @@ def run_replay(settings: Settings, file: Path, mapping: Path, speed: float, *, a
         played = asyncio.run(play())
     console.print(f"sent {_by_kind(played.readings)}")
     return _told_all(console, played.unsent, played.refused)
+
+
+def _too_many(settings: Settings, recording: Recording) -> str:
+    """Return what to say of devices with more readings than a house takes of one device at once, empty for none."""
+    intake = settings.intake
+    over = [
+        device for device, count in Counter(r.device for r in recording.readings).items() if count > intake.device_burst
+    ]
+    if not over or not intake.device_per_s:
+        return ""
+    return (
+        f"{len(over)} of its devices have more than {intake.device_burst:g} readings: a house with these settings holds back what "
+        f"comes quicker than {intake.device_per_s:g} a second. Give it 'intake: {{device_per_s: 0}}' while this plays"
+    )
 
 
 def _told_all(console: Console, unsent: int, refused: int) -> int:

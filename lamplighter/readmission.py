@@ -1,8 +1,8 @@
 """Readmission: quarantined messages go the way of new ones again, after somebody has mended what was wrong with them.
 
 Whoever wants that marks messages in the database (console, API, command, or this file for devices that were adopted);
-a running house looks for marks once a second, a stopped one at its next start. A message leaves quarantine only when
-its readings are in the journal. A crash in between means that it goes the way once more, as a duplicate.
+a running house looks for marks every two seconds, a stopped one at its next start. A message leaves quarantine only
+when its readings are in the journal. A crash in between means that it goes the way once more, as a duplicate.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from storage.operations import AWAY, Choice, Operations, QuarantineRow, Still, i
 
 log = structlog.get_logger("quarantine")
 
-LOOK_S = 1.0  # host seconds between looks for marks
+LOOK_S = 2.0  # host seconds between looks for marks
 RETRY_S = 1.0  # an operations database that refuses is asked again this often
 CHUNK = 200  # messages taken at once: so long the others wait
 CHUNK_BYTES = 4 << 20  # of payload taken at once

@@ -233,7 +233,7 @@ class Operations:
             return quarantine.ask(connection, choice, now_ms)
 
     def quarantine_asked(self, limit: int = 500) -> list[QuarantineRow]:
-        """Return messages that are to be read again, oldest first."""
+        """Return messages that are to be read again: what was asked for first, and of that the oldest."""
         with self._database.reading() as connection:
             return quarantine.asked(connection, limit)
 

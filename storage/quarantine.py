@@ -107,7 +107,7 @@ class Choice:
             None if not self.text else func.lower(table.c.topic).contains(self.text.lower(), autoescape=True),
             None if self.since_ms is None else table.c.arrival_ms >= self.since_ms,
             None if self.until_ms is None else table.c.arrival_ms < self.until_ms,
-            table.c.asked_ms.is_not(None) if self.asked else None,
+            table.c.asked_ms >= 0 if self.asked else None,  # and not "is not null", for which SQLite reads the table
             None if self.numbers is None else (table.c.id.in_(self.numbers) if self.numbers else false()),
         ]
         return and_(true(), *(condition for condition in wanted if condition is not None))
@@ -192,9 +192,9 @@ def ask(connection: Connection, choice: Choice, now_ms: int) -> int:
 
 
 def asked(connection: Connection, limit: int) -> list[QuarantineRow]:
-    """Return messages that are to be read again, oldest first."""
+    """Return messages that are to be read again: what was asked for first, and of that the oldest."""
     table = tables.quarantine
-    query = select(table).where(table.c.asked_ms.is_not(None)).order_by(table.c.id).limit(limit)
+    query = select(table).where(Choice(asked=True).where()).order_by(table.c.asked_ms, table.c.id).limit(limit)
     return [_row(found) for found in connection.execute(query).mappings()]
 
 
