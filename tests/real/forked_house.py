@@ -11,8 +11,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.real import crash_at
 from tests.real.service import Service
@@ -38,6 +41,14 @@ class Nursery:
         self._process.stdin.close()
         self._process.wait(30)
         self._process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """Give the process from which the run's houses are forked."""
+    one = Nursery()
+    yield one
+    one.close()
 
 
 class ForkedHouse(Service):

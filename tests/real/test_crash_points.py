@@ -37,9 +37,9 @@ POINT_NAMES = [f"{step}.{side}" for step in POINTS for side in ("before", "after
 class Pair:
     """A house that is killed and one that is not, each with a receiver of its own, and the devices they hear."""
 
-    def __init__(self, folder: Path, broker: Mosquitto) -> None:
+    def __init__(self, folder: Path, broker: Mosquitto, nursery: Nursery) -> None:
         self.broker = broker
-        self.nursery = Nursery()
+        self.nursery = nursery
         self.sinks: dict[str, HttpSink] = {}
         self.houses: dict[str, ForkedHouse] = {}
         self.readings = {"streetlight": 0, "manhole": 0}
@@ -121,14 +121,13 @@ class Pair:
     def close(self) -> None:
         for house in self.houses.values():
             house.close()
-        self.nursery.close()
         for sink in self.sinks.values():
             sink.close()
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory: pytest.TempPathFactory, mosquitto: Mosquitto) -> Iterator[Pair]:
-    both = Pair(tmp_path_factory.mktemp("crash"), mosquitto)
+def pair(tmp_path_factory: pytest.TempPathFactory, mosquitto: Mosquitto, nursery: Nursery) -> Iterator[Pair]:
+    both = Pair(tmp_path_factory.mktemp("crash"), mosquitto, nursery)
     try:
         both.start()
         yield both

@@ -5,108 +5,26 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from devices.registry import Asset
-from devices.topics import up
 from storage.operations import Operations
-from tests.real.forked_house import ForkedHouse, Nursery, eventually
-from tests.real.mqtt import Publisher
+from tests.real.cover_scene import Scene
+from tests.real.forked_house import Nursery, eventually
 from tests.real.servers import Mosquitto
 
 pytestmark = [pytest.mark.mosquitto, pytest.mark.timeout(120)]
 
-RULE = """
-  - id: {id}
-    device: manhole
-    on: {on}
-    {more}
-    severity: critical
-    title: {{en: Cover, zh: 井盖}}
-    message: {{en: "{{name}}", zh: "{{name}}"}}
-"""
-
-
-def rules(**conditions: str) -> str:
-    """Return a rules file: id=condition, with further keys of the rule behind a semicolon."""
-    parts = {name: text.partition(";") for name, text in conditions.items()}
-    return "rules:" + "".join(
-        RULE.format(id=name, on=p[0], more=p[2].strip() or "keep: 0s") for name, p in parts.items()
-    )
-
-
-class Scene:
-    """One house of covers and what can be done to it."""
-
-    def __init__(self, folder: Path, broker: Mosquitto) -> None:
-        self.broker, self.nursery = broker, Nursery()
-        self.rules = folder / "rules.yaml"
-        self.write(open_cover="cover_open == 1", warm="temperature_c > 40; for: 1h", slow="tilt_deg > 10; for: 6s")
-        covers = [Asset(f"cover-{n}", "manhole", "cover", lon=120.1, lat=30.2) for n in range(4)]
-        more = {
-            "rules": "rules.yaml",
-            "broker": {"port": broker.port, "client_id": "reload"},
-            "intake": {"tick_ms": 50, "age_ms": 10},
-        }
-        self.house = ForkedHouse(folder, "reload", broker, None, covers, more=more)
-        self.house.nursery = self.nursery
-        self.clock = time.time_ns() // 1_000_000 - 600_000
-        self.count = 0
-
-    def write(self, **conditions: str) -> None:
-        """Put a rules file in place as editors do: whole."""
-        draft = self.rules.with_suffix(".draft")
-        draft.write_text(rules(**conditions), encoding="utf-8")
-        draft.replace(self.rules)
-
-    def hear(self, cover: str, **fields: float | bool) -> None:
-        self.clock += 1000
-        with Publisher(self.broker.port, "reload-cover") as fleet:
-            fleet.publish([(up("reload", "manhole", cover), json.dumps({"ts": self.clock, **fields}).encode())])
-        self.count += 1
-
-    def ask(self) -> tuple[int, dict[str, Any]]:
-        """Reload by the API; return status and answer."""
-        asked = urllib.request.Request(f"http://127.0.0.1:{self.house.port}/api/reload", b"{}")
-        try:
-            with urllib.request.urlopen(asked, timeout=60) as answer:
-                return answer.status, json.load(answer)
-        except urllib.error.HTTPError as refusal:
-            return refusal.code, json.load(refusal)
-
-    def open(self) -> dict[tuple[str, str], str]:
-        """Return state and reason of alerts by rule and device, as far as there are any."""
-        told = json.loads(self.house.get("/api/alerts"))["alerts"]
-        return {(one["rule"], one["entity"].removeprefix("device:")): one["state"] for one in told}
-
-    def pending(self) -> set[str]:
-        return {one["rule"] for one in json.loads(self.house.get("/api/alerts?state=pending"))["pending"]}
-
-    def health(self, name: str) -> dict[str, Any]:
-        try:
-            told = json.loads(self.house.get("/healthz"))
-        except urllib.error.HTTPError as trouble:
-            told = json.loads(trouble.read())
-        return next(part for part in told["parts"] if part["name"] == name)
-
-    def close(self) -> None:
-        self.house.close()
-        self.nursery.close()
-
 
 @pytest.fixture
-def scene(tmp_path: Path, mosquitto: Mosquitto) -> Iterator[Scene]:
-    with_house = Scene(tmp_path, mosquitto)
+def scene(tmp_path: Path, mosquitto: Mosquitto, nursery: Nursery) -> Iterator[Scene]:
+    conditions = {"warm": "temperature_c > 40; for: 1h", "slow": "tilt_deg > 10; for: 6s"}
+    with_house = Scene(tmp_path, mosquitto, nursery, "reload", open_cover="cover_open == 1", **conditions)
     try:
-        with_house.house.start()
-        with_house.house.connected()
+        with_house.start()
         yield with_house
     finally:
         with_house.close()
