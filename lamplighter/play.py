@@ -148,8 +148,9 @@ def _too_many(settings: Settings, recording: Recording) -> str:
     if not over or not intake.device_per_s:
         return ""
     return (
-        f"{len(over)} of its devices have more than {intake.device_burst:g} readings: a house with these settings holds back what "
-        f"comes quicker than {intake.device_per_s:g} a second. Give it 'intake: {{device_per_s: 0}}' while this plays"
+        f"{len(over)} of its devices have more than {intake.device_burst:g} readings. A house with these settings holds "
+        f"back what comes quicker than {intake.device_per_s:g} a second: "
+        "give it 'intake: {device_per_s: 0}' while this plays"
     )
 
 

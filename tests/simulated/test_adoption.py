@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import aiomqtt
@@ -29,10 +30,13 @@ def _import(settings: Settings, asset: Asset) -> None:
     operations.close()
 
 
-async def _line(house: House, wanted: Line) -> None:
+async def _line(house: House, wanted: Callable[[Line], bool]) -> Line:
+    """Wait for the lamps' line of the ledger; a broker that loses a connection delivers the message more than once."""
     for _ in range(100):
-        if house.ledger().lines.get("streetlight") == wanted:
-            return
+        line = house.ledger().lines.get("streetlight")
+        if line is not None and wanted(line):
+            assert line.balanced
+            return line
         await asyncio.sleep(0.1)
     raise AssertionError(house.ledger())
 
@@ -49,15 +53,17 @@ async def _scene(folder: Path) -> None:
             await asyncio.wait_for(house.session.ready.wait(), 20)
             async with aiomqtt.Client("127.0.0.1", broker.port, protocol=aiomqtt.ProtocolVersion.V5) as client:
                 await client.publish(up("adopt", "streetlight", "lamp-0002"), READINGS, qos=1)
-            await _line(house, Line(received=1, quarantined=1))
-            (kept,) = house.operations.quarantine_list(10)
-            assert (kept.reason, kept.payload) == ("unknown_device", READINGS)
+            await _line(house, lambda line: line.quarantined > 0)
+            kept = house.operations.quarantine_list(10)
+            assert {(row.reason, row.payload) for row in kept} == {("unknown_device", READINGS)}
         house.close()
 
         _import(settings, STRANGER)
         house = House(settings, real_clock())
         async with running(house):
-            await _line(house, Line(received=2, stored=2, replayed=1))
+            line = await _line(house, lambda line: line.stored > 0 and not line.quarantined and not line.pending)
+            assert (line.stored, line.duplicate) == (2, 2 * (line.replayed - 1))
+            assert line.received == 2 * line.replayed
             assert house.operations.quarantine_list(10) == []
             history = house.timeseries.history(
                 "streetlight", "lamp-0002", ["power_w"], 1789999999000, 1790000070000, 10
