@@ -148,8 +148,8 @@ def _too_many(settings: Settings, recording: Recording) -> str:
     if not over or not intake.device_per_s:
         return ""
     return (
-        f"{len(over)} of its devices have more than {intake.device_burst:g} readings. A house with these settings holds "
-        f"back what comes quicker than {intake.device_per_s:g} a second: "
+        f"{len(over)} of its devices have more than {intake.device_burst:g} readings. A house with these settings "
+        f"holds back what comes quicker than {intake.device_per_s:g} a second: "
         "give it 'intake: {device_per_s: 0}' while this plays"
     )
 
