@@ -125,6 +125,7 @@ def counts(play: Rehearsal) -> dict[str, int]:
         "messages": len(play.broker.messages),
         "lost by the broker": len(play.broker.lost),
         "points": len(play.store.points),
+        "forgotten by the store": play.store.forgotten,
         "notices": len(play.phones.told),
         "faults": len(play.faults),
         "deaths": len(play.deaths),

@@ -33,6 +33,7 @@ FAULTS: tuple[tuple[str, float, float, float], ...] = (
     ("broker forgets", 0.7, 0.2, 10),
     ("broker forgets subscriptions", 0.7, 0.2, 5),
     ("store", 5, 1, 25),
+    ("store killed", 1.5, 0.5, 10),
     ("phone", 5, 1, 25),
     ("disk full", 1.5, 0.5, 15),
     ("disk sick", 1.5, 0, 0),
@@ -54,6 +55,7 @@ STEPS = (
     "operations.outbox_failed",
     "journal.release",
     "watch.save",
+    "database.writing",
     "os.pwrite",
     "os.fsync begins",
     "os.fsync",
@@ -188,6 +190,8 @@ class Mischief:
                 broker.stop("killed")
             case "store":
                 self._store.mood = dice.pick(store.MOODS)
+            case "store killed":
+                self._store.kill()
             case "phone":
                 self._phones.moods[dice.pick(("crew", "office"))] = dice.pick(phone.MOODS)
             case "disk full":
@@ -217,7 +221,7 @@ class Mischief:
                 broker.start(forgets="session")
             case "broker forgets subscriptions":
                 broker.start(forgets="subscription")
-            case "store":
+            case "store" | "store killed":
                 self._store.mood = ""
             case "phone":
                 self._phones.moods.clear()

@@ -25,7 +25,7 @@ from lamplighter import service
 from lamplighter.clock import Clock
 from lamplighter.rehearsal import checks, seams
 from lamplighter.rehearsal.faults import Crash, Mischief, draw_crashes, draw_faults
-from lamplighter.settings import Broker, City, Journal, Receiver, Settings
+from lamplighter.settings import Broker, City, Journal, Receiver, Settings, Store
 from lamplighter.wiring import House
 from simulators.stage import town
 from simulators.stage.broker import StagedBroker
@@ -46,6 +46,10 @@ RECEIVERS = (
     Receiver(name="crew", url="log", min_severity="info"),
     Receiver(name="office", url="log", min_severity="major", language="en"),
 )
+
+
+HOLDS_S = (0.0, 2.0, 5.0)  # how long after its yes the store may forget
+OWN_STEPS = ("os.", "database.")  # crashes that the stage brings about itself
 
 
 class CrashError(BaseException):
@@ -107,8 +111,9 @@ class Rehearsal:
         self.seed, self.folder, self._log = seed, folder, log
         dice = functools.partial(Dice, seed)
         plan = dice("plan")
+        self.settings = _settings(folder, plan)
         self.calm_s = plan.between(6, 26)
-        self.loop = VirtualLoop(dice("loop"), slow_calls=("ship_once", "write_own"))
+        self.loop = VirtualLoop(dice("loop"), slow_calls=("_counted", "write_own"))
         self.trace = Trace(self.loop.time, tell)
         self.broker = StagedBroker(
             self.loop,
@@ -118,17 +123,17 @@ class Rehearsal:
             window=plan.pick((1, 5, 20, 1000)),
         )
         self.loop.network = self.broker
-        self.store = StagedStore(dice("store"), self.trace)
+        self.store = StagedStore(self.loop, dice("store"), self.trace)
         self.phones = StagedPhones(dice("phones"), self.trace)
         self.disk = StagedDisk(folder, dice("disk"), self.trace)
         self.mischief = Mischief(
             self.loop, dice("faults"), self.trace, self.broker, self.store, self.phones, self.disk, self._stop_house
         )
+        self.store.forgets_s = 0.8 * self.settings.store.hold_s
         self.faults = draw_faults(plan, self.calm_s)
         taken_over = any(fault.name == "taken over" for fault in self.faults)
         self.town = town.write_script(dice("town"), self.calm_s, self.calm_s + CALM_S + taken_over * TAKEN_OVER_S)
         self.crashes = draw_crashes(plan, self.calm_s)
-        self.settings = _settings(folder, plan)
         self.clock = StagedClock(lambda: town.START_MS + int(self.loop.now_s * 1000) + self.mischief.jumped_ms)
         self.said: dict[int, town.Spoken] = {}  # by the broker's number
         self.house: House | None = None
@@ -290,7 +295,8 @@ class Rehearsal:
 
     def _instrument(self, house: House) -> None:
         """Let crashes happen beside the house's steps, and its operations database be away."""
-        for step in {crash.step for crash in self.crashes if crash.step and not crash.step.startswith("os.")}:
+        steps = {crash.step for crash in self.crashes if crash.step and not crash.step.startswith(OWN_STEPS)}
+        for step in sorted(steps):
             name, method = step.split(".")
             part: Any = house.watch.sieve if name == "sieve" else getattr(house, name)
             setattr(part, method, self._wrapped(step, getattr(part, method)))
@@ -302,8 +308,10 @@ class Rehearsal:
         def writing() -> Iterator[Connection]:
             if self.mischief.operations_away:
                 raise OperationalError("staged", None, Exception("database or disk is full"))
+            self._may_crash("database.writing", after=False)
             with whole() as connection:
                 yield connection
+            self._may_crash("database.writing", after=True)
 
         database.writing = writing
 
@@ -410,6 +418,7 @@ def _settings(folder: Path, plan: Dice) -> Settings:
         city=City(id=town.CITY, timezone=town.ZONE),
         data=folder,
         rules=_shared()[0],
+        store=Store(kind="influxdb", token=town.CITY, hold_s=plan.pick(HOLDS_S)),
         broker=Broker(keep_alive_s=plan.pick((5, 10, 30)), receive_maximum=plan.pick((10, 100, 8192))),
         journal=Journal(limit_gb=plan.pick((0.0003, 0.01, 1.0))),
         notify=RECEIVERS,

@@ -27,7 +27,8 @@ from simulators.stage.disk import StagedDisk
 from simulators.stage.loop import VirtualLoop
 from simulators.stage.phone import StagedPhones
 from simulators.stage.store import StagedStore
-from storage import journal, recovery, segments, snapshot
+from storage import journal, recovery, segments, shipper, snapshot
+from storage.shipper import wait_s
 
 
 @functools.cache
@@ -62,6 +63,7 @@ def on_stage(
         (segments, {"os": disk}),
         (snapshot, {"os": disk}),
         (recovery, {"os": disk}),
+        (shipper, {"wait_s": lambda attempt, asked_s, _: wait_s(attempt, asked_s, "stage")}),  # not the folder's name
         (delivery, {"send": send, "threading": SimpleNamespace(Thread=thread)}),
         (
             wiring,

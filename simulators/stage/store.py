@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from devices.batch import Batch
 from devices.registry import Registry
 from simulators.stage.dice import Dice, Trace
+from simulators.stage.loop import VirtualLoop
 from simulators.stage.workers import pause
 from storage.timeseries import HEARD, MARKS, SENT_MS, History, OwnPoint, Refused, StoreAway, Written
 
@@ -24,13 +25,19 @@ class StagedStore:
 
     Attributes:
         mood: empty, or one of MOODS.
+        forgets_s: what it took in so many last seconds is gone when it is killed.
+        forgotten: how many writes were.
         points: fields by kind, device and time.
         writes: how often a reading was written to a place.
     """
 
-    def __init__(self, dice: Dice, trace: Trace) -> None:
-        self._dice, self._trace = dice, trace
+    def __init__(self, loop: VirtualLoop, dice: Dice, trace: Trace) -> None:
+        self._loop, self._dice, self._trace = loop, dice, trace
         self.mood = ""
+        self.forgets_s = 0.0
+        self.forgotten = 0
+        self._started_s = 0.0
+        self._written: list[tuple[float, Place, Point | None]] = []  # when, where, and what stood there before
         self.points: dict[Place, Point] = {}
         self.writes: dict[Place, int] = {}
         self.own = 0
@@ -74,7 +81,9 @@ class StagedStore:
         if sent_ms != time_ms:
             point[SENT_MS] = float(sent_ms)
         where = (kind, device, time_ms)
-        self.points.setdefault(where, {}).update(point)
+        before = self.points.get(where)
+        self._written.append((self._loop.now_s, where, before))
+        self.points[where] = {**(before or {}), **point}
         self.writes[where] = self.writes.get(where, 0) + 1
         written.rows[kind] = written.rows.get(kind, 0) + 1
 
@@ -105,8 +114,23 @@ class StagedStore:
         return self.mood or None
 
     def started_ms(self) -> int | None:
-        """Return 0: what it has taken it never forgets."""
-        return 0
+        """Return since when it runs."""
+        pause(self._dice.lag_s())
+        if self.mood == "away":
+            raise StoreAway("the store does not answer")
+        return round(self._started_s * 1000)
+
+    def kill(self) -> None:
+        """End the store at once; what it took last is forgotten, and it begins anew when its mood is well again."""
+        self.mood, self._started_s = "away", self._loop.now_s
+        while self._written and self._written[-1][0] > self._loop.now_s - self.forgets_s:
+            _, where, before = self._written.pop()
+            self.forgotten += 1
+            if before is None:
+                self.points.pop(where, None)
+            else:
+                self.points[where] = before
+        self._trace.note(f"store killed, {self.forgotten} writes forgotten so far")
 
     def close(self) -> None:
         """Stay: the store is another machine."""

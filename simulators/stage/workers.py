@@ -90,7 +90,8 @@ def dismiss(worker: Worker) -> None:
 
 
 def pause(seconds: float) -> None:
-    """Let virtual time pass inside a blocking call; in a thread that is not the stage's, do nothing."""
+    """Let virtual time pass inside a blocking call. Raises AssertionError in a thread that is not the stage's."""
     worker: Worker | None = getattr(_here, "worker", None)
-    if worker is not None:
-        worker.pause(seconds)
+    if worker is None:
+        raise AssertionError("a call that pauses is not among the loop's slow calls")
+    worker.pause(seconds)
