@@ -19,7 +19,7 @@ log = structlog.get_logger("ingest")
 
 TOO_OFTEN = "too_often"
 ROUNDING = 1e-6  # of a message: what sums of floats may be off
-FURTHER = 0.01  # tokens for each further reading of a message: a back-fill of 100 readings costs two messages
+FURTHER = 0.1  # tokens for each further reading of a message: of one device they are judged one after the other
 
 
 class Limiter:

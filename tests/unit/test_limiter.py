@@ -81,11 +81,11 @@ def test_a_flood_gets_through_at_its_rate_and_is_forgotten_when_it_has_calmed_do
 
 def test_a_back_fill_of_many_readings_is_one_message_and_a_little() -> None:
     limiter = Limiter(decoder(2), per_s=1, burst=10)
-    back_fill = [lamp(0, 200 * n, readings=101) for n in range(5)]  # two tokens each
-    assert heard(limiter.decode(back_fill, NOW, 0.0)) == {0: 505}
+    back_fill = [lamp(0, 200 * n, readings=11) for n in range(5)]  # two tokens each
+    assert heard(limiter.decode(back_fill, NOW, 0.0)) == {0: 55}
     more = limiter.decode([lamp(0, 5000)], NOW, 0.0)
     assert [r.reason for r in more.rejects] == [TOO_OFTEN]
-    assert FURTHER == 0.01
+    assert FURTHER == 0.1
 
 
 def test_nonsense_costs_no_tokens_for_it_never_reaches_the_rules() -> None:
