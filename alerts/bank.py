@@ -8,25 +8,24 @@ of whatever rule, goes on in the same few numpy calls.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-from alerts.changes import Changes
+from alerts.changes import Changes, Pairs
 from alerts.columns import BatchColumns, LiveColumns
 from alerts.expression import ExpressionJudge
 from alerts.fleet import Fleet
 from alerts.life import Life
-from alerts.slots import FIRING, REST, WAITING, Places
+from alerts.slots import WAITING, Places, runs
 from alerts.terms import Truth
-from devices.batch import Mask
+from devices.batch import Ints, Mask
 from devices.kinds import Kind
 from devices.registry import Registry
 from devices.transition import Transition
 
-PART = 8192  # readings looked at in one go: their columns stay in the processor's cache
-_NOBODY: Places = np.zeros(0, dtype=np.intp)
+_REMEMBERED = 4096  # combinations of fields for which the rules that matter are kept at hand
+Words = npt.NDArray[np.unsignedinteger]
 
 
 class Bank:
@@ -44,6 +43,7 @@ class Bank:
         self._role = registry.role[registry.rows_of(kind.name)]
         self.life = Life(rules, self._role)
         self._looking: dict[bytes, list[tuple[int, Truth, bool]]] = {}
+        self._certain: dict[bytes, Mask] = {}
         for number, held in enumerate(rules):
             held.join(self.life.slots, number)
 
@@ -55,9 +55,7 @@ class Bank:
     def readings(self, columns: BatchColumns, now_ms: int) -> list[Transition]:
         """Judge readings, each newer than its device's reading before; the live columns do not hold them yet."""
         with np.errstate(all="ignore"):
-            if len(columns) > PART and columns.turn is None:
-                return [told for part in columns.parts(PART) for told in self._part(part, now_ms)]
-            return self._part(columns, now_ms)
+            return self._readings(columns, now_ms)
 
     def tick(self, fleet: Fleet, now_ms: int) -> list[Transition]:
         """Let the clocks run on in host time while the last reading still stands; close what was heard of no more."""
@@ -67,7 +65,7 @@ class Bank:
             return []
         return self._tell(LiveColumns(fleet, fleet.live[self._kind], changes.place, now_ms), changes)
 
-    def _part(self, columns: BatchColumns, now_ms: int) -> list[Transition]:
+    def _readings(self, columns: BatchColumns, now_ms: int) -> list[Transition]:
         hits: dict[int, Mask] = {}
         for number, holds, carry in self._concerned(columns.absent):
             mask = holds.of(columns.carried() if carry else columns)
@@ -76,22 +74,19 @@ class Bank:
         awake = self.life.slots.awake.take(columns.at, axis=1)
         if not hits and not np.count_nonzero(awake):
             return []
-        rule, row, yes = self._touched(columns, hits, awake)
         found: list[Changes] = []
         if columns.turn is None:
-            self._live_on(columns, rule, row, yes, now_ms, found)
+            self._live_on(columns, *self._pairs(columns, hits, awake), now_ms, found)
         else:
-            turns = columns.turn[row]
-            order = np.argsort(turns, kind="stable")
-            for one in np.split(order, np.diff(turns[order]).nonzero()[0] + 1):
-                self._live_on(columns, rule[one], row[one], yes[one], now_ms, found)
+            for fresh, busy in self._turns(columns, columns.turn, self._touched(columns, hits, awake)):
+                self._live_on(columns, fresh, busy, now_ms, found)
         return self._tell(columns, _joined(found)) if found else []
 
     def _concerned(self, absent: bytes) -> list[tuple[int, Truth, bool]]:
         """Return the rules whose condition could hold although these fields are absent."""
         found = self._looking.get(absent)
         if found is None:
-            if len(self._looking) > PART:
+            if len(self._looking) > _REMEMBERED:
                 self._looking.clear()
             gone = {name for name, lacks in zip(self._fields, absent, strict=True) if lacks}
             conditions = ((number, held.params.on.yes, held.params.carry) for number, held in enumerate(self._rules))
@@ -99,119 +94,144 @@ class Bank:
             self._looking[absent] = found
         return found
 
-    def _touched(
-        self, columns: BatchColumns, hits: dict[int, Mask], awake: npt.NDArray[np.uint8]
-    ) -> tuple[Places, Places, Mask]:
-        """Return pairs of rule and row in which something may change, by rule, and whether the condition holds."""
-        planes = np.bitwise_or.reduce(awake, axis=1).tolist()
-        rules: list[Places] = []
-        rows: list[Places] = []
-        holds: list[Mask] = []
+    def _pairs(self, columns: BatchColumns, hits: dict[int, Mask], awake: Words) -> tuple[Pairs, Pairs]:
+        """Return the pairs that were at rest and whose condition holds, and those that were not at rest."""
+        width, words = self.life.slots.width, np.bitwise_or.reduce(awake, axis=1).tolist()
+        fresh: list[tuple[int, Places, Mask | None]] = []
+        busy: list[tuple[int, Places, Mask | None]] = []
         for number, held in enumerate(self._rules):
-            yes = touched = hits.get(number)
-            if planes[number >> 3] >> (number & 7) & 1:
-                busy = (awake[number >> 3] & (1 << (number & 7))) != 0
-                touched = busy if yes is None else busy | yes
-            if touched is None:
-                continue
-            if columns.group is not None:  # what one reading begins concerns the device's others in the batch
-                concerned = np.zeros(len(columns), dtype=bool)
-                concerned[columns.group[touched]] = True
-                touched = concerned[columns.group]
-            if not held.watches_all:
-                touched = touched & held.watched[self._role[columns.at]]
-            here = touched.nonzero()[0]
-            rules.append(np.full(len(here), number))
-            rows.append(here)
-            holds.append(np.zeros(len(here), dtype=bool) if yes is None else yes[here])
-        return np.concatenate(rules), np.concatenate(rows), np.concatenate(holds)
+            yes = hits.get(number)
+            word, bit = number // width, 1 << number % width
+            if words[word] & bit:
+                here = (awake[word] & awake.dtype.type(bit)) != 0
+                rows = here.nonzero()[0]
+                busy.append((number, rows, None if yes is None else yes[rows]))
+                yes = None if yes is None else np.greater(yes, here)  # those that were at rest
+            if yes is not None:
+                fresh.append((number, self._watched(columns, held, yes).nonzero()[0], None))
+        return Pairs.of(fresh), Pairs.of(busy)
 
-    def _live_on(
-        self, columns: BatchColumns, rule: Places, row: Places, yes: Mask, now_ms: int, found: list[Changes]
-    ) -> None:
+    def _touched(self, columns: BatchColumns, hits: dict[int, Mask], awake: Words) -> Pairs:
+        """Return all pairs of rule and reading that matter where a device may stand several times.
+
+        What one reading begins concerns the device's others.
+        """
+        width = self.life.slots.width
+        group = columns.group
+        assert group is not None  # noqa: S101 - with turns come groups
+        found: list[tuple[int, Places, Mask | None]] = []
+        for number, held in enumerate(self._rules):
+            yes = hits.get(number)
+            touched = (awake[number // width] & awake.dtype.type(1 << number % width)) != 0
+            concerned = np.zeros(len(columns), dtype=bool)
+            concerned[group[touched if yes is None else touched | yes]] = True
+            rows = self._watched(columns, held, concerned[group]).nonzero()[0]
+            if len(rows):
+                found.append((number, rows, None if yes is None else yes[rows]))
+        return Pairs.of(found)
+
+    def _watched(self, columns: BatchColumns, held: ExpressionJudge, mask: Mask) -> Mask:
+        """Return where the mask holds and the rule watches the device's role."""
+        if held.watches_all:
+            return mask
+        watched: Mask | None = columns.made.get(held.params.roles)
+        if watched is None:
+            watched = columns.made[held.params.roles] = held.watched[self._role[columns.at]]
+        return mask & watched
+
+    def _turns(self, columns: BatchColumns, turn: Places, pairs: Pairs) -> Iterator[tuple[Pairs, Pairs]]:
+        """Yield pairs turn by turn, each as those at rest whose condition holds, and those that are not at rest."""
+        turns = turn[pairs.row]
+        order = np.argsort(turns, kind="stable")
+        for one in np.split(order, np.diff(turns[order]).nonzero()[0] + 1):
+            now = pairs.take(one)
+            busy = self.life.slots.find(now.rule, columns.at[now.row]) > 0
+            yield now.take(np.greater(now.yes, busy)), now.take(busy)
+
+    def _live_on(self, columns: BatchColumns, fresh: Pairs, busy: Pairs, now_ms: int, found: list[Changes]) -> None:
         """Let pairs live on by one reading each, every pair once, in the order of the rules; add what changed."""
-        place = columns.at[row]
-        slot = self.life.slots.find(rule, place)
-        state = self.life.slots.state[slot]
-        touched: list[Places] = []
-        fresh = (yes & (state == REST)).nonzero()[0]
-        if len(fresh):
-            time = columns.time_ms[row[fresh]]
-            slots, fires = self.life.begin(rule[fresh], place[fresh], time, now_ms)
-            touched.append(slots)
-            _note(found, columns, rule[fresh], row[fresh], fires, fires, time)
-        waiting = state == WAITING
-        if np.count_nonzero(waiting):
-            self._rest(columns, rule, row, slot, waiting & ~yes)
-            on = (waiting & yes).nonzero()[0]
-            if len(on):
-                fires, onset = self.life.go_on(slot[on], columns.time_ms[row[on]], now_ms)
-                touched.append(slot[on])
-                _note(found, columns, rule[on], row[on], fires, fires, onset)
-        alight = (state >= FIRING).nonzero()[0]
+        if len(fresh.row):
+            time = columns.time_ms[fresh.row]
+            fires = self.life.begin(fresh.rule, columns.at[fresh.row], time, now_ms)
+            if fires is not None:
+                _note(found, columns, fresh, fires, fires, time)
+        if not len(busy.row):
+            return
+        slot = self.life.slots.find(busy.rule, columns.at[busy.row])
+        waiting = self.life.slots.state[slot] == WAITING
+        over = np.greater(waiting, busy.yes).nonzero()[0]
+        if len(over):
+            self._rest(columns, busy.take(over), slot[over])
+        on = (waiting & busy.yes).nonzero()[0]
+        if len(on):
+            still, slots = busy.take(on), slot[on]
+            fires, onset = self.life.go_on(slots, columns.time_ms[still.row], now_ms)
+            self.life.file(slots, columns.fleet.resumed_ms, now_ms)
+            _note(found, columns, still, fires, fires, onset)
+        alight = (~waiting).nonzero()[0]
         if len(alight):
-            touched.append(self._burn(columns, rule[alight], row[alight], slot[alight], now_ms, found))
-        known = np.concatenate(touched) if touched else _NOBODY
-        if len(known):
-            self.life.file(known, columns.fleet.resumed_ms, now_ms)
+            self._burn(columns, busy.take(alight), slot[alight], now_ms, found)
 
-    def _rest(self, columns: BatchColumns, rule: Places, row: Places, slot: Places, asked: Mask) -> None:
+    def _rest(self, columns: BatchColumns, pairs: Pairs, slot: Places) -> None:
         """Put those to rest that waited and whose condition surely does not hold any more."""
-        here = asked.nonzero()[0]
-        if len(here):
-            over = self._where(columns, rule[here], row[here], lambda held: held.params.on.no)
-            if np.count_nonzero(over):
-                self.life.slots.end(slot[here[over]])
+        sure = self._sure(columns.partial)[pairs.rule]
+        if np.count_nonzero(sure) < len(sure):
+            here = sure | self._where(columns, pairs, lambda held: held.params.on.no)
+            pairs, slot = pairs.take(here), slot[here]
+        if len(slot):
+            self.life.slots.end(slot, pairs.rule, columns.at[pairs.row])
 
-    def _burn(
-        self, columns: BatchColumns, rule: Places, row: Places, slot: Places, now_ms: int, found: list[Changes]
-    ) -> Places:
-        """Let open alerts go on or end; return the slots of those that go on."""
-        over = self._where(columns, rule, row, lambda held: held.over)
-        known = (over | self._where(columns, rule, row, lambda held: held.lasts)).nonzero()[0]
-        if not len(known):
-            return known
-        ended, onset = self.life.burn(slot[known], columns.time_ms[row[known]], over[known], now_ms)
-        _note(found, columns, rule[known], row[known], ended, ~ended, onset)
-        return slot[known[~ended]]
+    def _sure(self, partial: bytes) -> Mask:
+        """Return of which rules a condition that does not hold surely does not hold, where only these fields lack."""
+        found = self._certain.get(partial)
+        if found is None:
+            if len(self._certain) > _REMEMBERED:
+                self._certain.clear()
+            lacking = {name for name, lacks in zip(self._fields, partial, strict=True) if lacks}
+            found = self._certain[partial] = np.array(
+                [held.certain and not lacking & held.names for held in self._rules]
+            )
+        return found
 
-    def _where(
-        self, columns: BatchColumns, rule: Places, row: Places, which: Callable[[ExpressionJudge], Truth]
-    ) -> Mask:
+    def _burn(self, columns: BatchColumns, pairs: Pairs, slot: Places, now_ms: int, found: list[Changes]) -> None:
+        """Let open alerts go on or end."""
+        over = self._where(columns, pairs, lambda held: held.over)
+        known = over | self._where(columns, pairs, lambda held: held.lasts)
+        pairs, slot = pairs.take(known), slot[known]
+        if not len(slot):
+            return
+        ended, onset = self.life.burn(slot, columns.time_ms[pairs.row], over[known], now_ms)
+        if np.count_nonzero(ended):
+            gone = pairs.take(ended)
+            self.life.slots.end(slot[ended], gone.rule, columns.at[gone.row])
+            _note(found, columns, pairs, ended, ~ended, onset)
+        if np.count_nonzero(ended) < len(slot):
+            self.life.file(slot[~ended], columns.fleet.resumed_ms, now_ms)
+
+    def _where(self, columns: BatchColumns, pairs: Pairs, which: Callable[[ExpressionJudge], Truth]) -> Mask:
         """Return in which pairs that term of the pair's rule holds."""
-        out = np.zeros(len(rule), dtype=bool)
-        for number, cut in _runs(rule):
+        out = np.zeros(len(pairs.rule), dtype=bool)
+        for number, cut in runs(pairs.rule):
             held = self._rules[number]
             mask = which(held).of(columns.carried() if held.params.carry else columns)
             if mask is not None:
-                out[cut] = mask[row[cut]] if mask.ndim else mask
+                out[cut] = mask[pairs.row[cut]] if mask.ndim else mask
         return out
 
     def _tell(self, columns: BatchColumns | LiveColumns, changes: Changes) -> list[Transition]:
         """Put what changed into words."""
         return [
-            told for number, cut in _runs(changes.rule) for told in self._rules[number].tell(columns, changes.take(cut))
+            told for number, cut in runs(changes.rule) for told in self._rules[number].tell(columns, changes.take(cut))
         ]
 
 
-def _runs(rule: Places) -> Iterator[tuple[int, slice]]:
-    """Yield each rule of a column sorted by rule, with where it stands."""
-    cuts = [0, *((rule[1:] != rule[:-1]).nonzero()[0] + 1).tolist(), len(rule)]
-    for begin, end in pairwise(cuts):
-        yield int(rule[begin]), slice(begin, end)
-
-
-def _note(
-    found: list[Changes], columns: BatchColumns, rule: Places, row: Places, told: Mask, fires: Mask, onset_ms: Places
-) -> None:
+def _note(found: list[Changes], columns: BatchColumns, pairs: Pairs, told: Mask, fires: Mask, onset_ms: Ints) -> None:
     """Add the pairs that are to be told of."""
     here = told.nonzero()[0]
     if len(here):
-        rows = row[here]
-        lost = np.zeros(len(here), dtype=bool)
-        found.append(
-            Changes(rule[here], rows, columns.at[rows], fires[here], columns.time_ms[rows], onset_ms[here], lost)
-        )
+        rows = pairs.row[here]
+        where = columns.at[rows], fires[here], columns.time_ms[rows]
+        found.append(Changes(pairs.rule[here], rows, *where, onset_ms[here], np.zeros(len(here), dtype=bool)))
 
 
 def _joined(found: list[Changes]) -> Changes:

@@ -87,11 +87,7 @@ class BatchColumns:
             fact: Floats = self.fleet.registry.fact(name)[rows]
             self.made[name] = fact
             return fact
-        made = by_night(self.fleet, rows, self.time_ms) if name in BY_NIGHT else {
-            name: derived(self.fleet, name, rows, self.time_ms)
-        }  # fmt: skip
-        self.made |= made
-        column: Floats = made[name]
+        self.made[name] = column = derived(self.fleet, name, rows, self.time_ms, self.made)
         return column
 
     def carried(self) -> Carried:
@@ -99,11 +95,6 @@ class BatchColumns:
         if self._carried is None:
             self._carried = Carried(self)
         return self._carried
-
-    def parts(self, size: int) -> list[BatchColumns]:
-        """Return the same readings in slices of at most ``size``; every device must stand once."""
-        cuts = [slice(first, first + size) for first in range(0, len(self), size)]
-        return [BatchColumns(self.fleet, _slice(self.batch, cut), self.at[cut]) for cut in cuts]
 
 
 class Carried:
@@ -176,39 +167,41 @@ class LiveColumns:
     def _make(self, name: str) -> Floats:
         rows = self.live.rows[self.at]
         if name in DERIVED:
-            return derived(self.fleet, name, rows, np.int64(self.time_ms))
+            return derived(self.fleet, name, rows, np.int64(self.time_ms), self.made)
         found: Floats = (
             self.live.column(name)[self.at] if name in self.live.columns else self.fleet.registry.fact(name)[rows]
         )
         return found
 
 
-def _slice(batch: Batch, cut: slice) -> Batch:
-    """Return consecutive readings without copying them."""
-    columns = (batch.time_ms[cut], batch.device[cut], batch.values[:, cut], batch.suspect[:, cut])
-    return Batch(batch.kind, batch.arrival_ms, *columns, batch.sent_ms[cut], batch.marks[cut])
+def derived(
+    fleet: Fleet, name: str, rows: npt.NDArray[np.integer], time_ms: Ints | np.int64, made: dict[Any, Any]
+) -> Floats:
+    """Return a derived name's column over registry ``rows`` at ``time_ms`` (one moment, or one a row).
 
-
-def by_night(fleet: Fleet, rows: npt.NDArray[np.integer], time_ms: Ints) -> dict[str, Floats]:
-    """Return the columns that follow from the lighting hours, over registry ``rows`` at ``time_ms``, one a row."""
-    began, ended, time = fleet.sky.nights(rows, time_ms)
-    burning = (time < ended) & (time >= began)
-    return {
-        "expected_on": burning.astype(np.float64),
-        "on_for_min": np.where(burning, (time - began) / 60_000.0, -1.0),
-        "off_for_min": np.where(burning, -1.0, _minutes(time - ended)),
-    }
-
-
-def derived(fleet: Fleet, name: str, rows: npt.NDArray[np.integer], time_ms: Ints | np.int64) -> Floats:
-    """Return a derived name's column over registry ``rows`` at ``time_ms`` (one moment, or one a row)."""
-    if name in BY_NIGHT:
-        return by_night(fleet, rows, np.broadcast_to(np.asarray(time_ms), np.shape(rows)))[name]
+    ``made`` keeps the nights between calls with the same rows and times.
+    """
     sky = fleet.sky
+    if name in BY_NIGHT:
+        nights = made.get(BY_NIGHT)
+        if nights is None:
+            nights = made[BY_NIGHT] = sky.nights(rows, time_ms)
+        return _by_night(name, *nights)
     found = sky.sun_altitude_deg(time_ms) if name == "sun_altitude_deg" else sky.local_minute(time_ms) / 60.0
-    if np.shape(found) == np.shape(rows):
-        return np.asarray(found, dtype=np.float64)
-    return np.broadcast_to(np.asarray(found, dtype=np.float64), np.shape(rows)).copy()
+    return _spread(np.asarray(found, dtype=np.float64), np.shape(rows))
+
+
+def _by_night(name: str, began: Ints, ended: Ints, time: Ints) -> Floats:
+    burning = (time < ended) & (time >= began)
+    if name == "expected_on":
+        return burning.astype(np.float64)
+    if name == "on_for_min":
+        return np.where(burning, (time - began) / 60_000.0, -1.0)
+    return np.where(burning, -1.0, _minutes(time - ended))
+
+
+def _spread(found: Floats, shape: tuple[int, ...]) -> Floats:
+    return found if found.shape == shape else np.broadcast_to(found, shape).copy()
 
 
 def _minutes(span_ms: Ints) -> Floats:

@@ -19,6 +19,8 @@ from devices.transition import Transition
 
 Places = npt.NDArray[np.intp]
 
+PART = 8192  # readings judged in one go: their columns stay in the processor's cache
+
 
 class Desk:
     """Everybody who judges the readings of one kind.
@@ -39,30 +41,38 @@ class Desk:
 
     def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:
         """Judge a batch: what is late, or no newer than its device's reading before, is heard and not judged."""
+        if len(batch) <= PART:
+            return self._part(fleet, batch, now_ms)
+        cuts = [slice(first, first + PART) for first in range(0, len(batch), PART)]
+        return [told for cut in cuts for told in self._part(fleet, _slice(batch, cut), now_ms)]
+
+    def _part(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:
         live = fleet.live[batch.kind.name]
-        at = live.local[batch.device].astype(np.intp)
-        live.seen_ms[at] = now_ms
-        newer = batch.time_ms > live.time_ms[at]
+        at = live.local.take(batch.device).astype(np.intp)
+        before = live.time_ms[at]
+        newer = batch.time_ms > before
         if np.count_nonzero(batch.marks):
             newer &= (batch.marks & MARK_LATE) == 0
-        kept = np.count_nonzero(newer)
-        if kept < len(at):
-            if not kept:
+        if np.count_nonzero(newer) < len(at):
+            live.seen_ms[at] = now_ms
+            here = newer.nonzero()[0]
+            if not len(here):
                 return []
-            batch, at = batch.take(newer), at[newer]
-        count = np.arange(kept, dtype=np.int32)
-        live.mark[at] = count  # of several readings of one device the last stays
-        if np.count_nonzero(live.mark[at] == count) == kept:
+            batch, at, before = batch.take(here), at[here], before[here]
+        live.hear(at, batch.time_ms, now_ms)  # of several readings of one device the last stays
+        if np.count_nonzero(live.mark[at] == np.arange(len(at))) == len(at):
             return self._once(fleet, live, BatchColumns(fleet, batch, at), now_ms)
+        live.time_ms[at] = before
         rows, turn, group = in_turn(at, batch.time_ms)
-        if len(rows) < kept:
+        if len(rows) < len(at):
             batch, at = batch.take(rows), at[rows]
+        live.time_ms[at] = batch.time_ms
         return self._in_runs(fleet, live, BatchColumns(fleet, batch, at, turn, group), turn, now_ms)
 
     def _once(self, fleet: Fleet, live: Live, columns: BatchColumns, now_ms: int) -> list[Transition]:
         """Judge readings of as many devices."""
         out = self.bank.readings(columns, now_ms) if self.bank is not None else []
-        live.update(columns.at, columns.time_ms, columns.trusted, columns.absent, columns.partial)
+        live.update(columns.at, columns.trusted, columns.absent, columns.partial)
         for judge in self._whole:
             out += judge.readings(fleet, columns.batch, now_ms)
         for judge in self._singly:
@@ -73,15 +83,21 @@ class Desk:
         """Judge readings of which some are of the same device, each device's in order."""
         out = self.bank.readings(columns, now_ms) if self.bank is not None else []
         if not self._singly:
-            live.update(columns.at, columns.time_ms, columns.trusted, columns.absent, columns.partial)
+            live.update(columns.at, columns.trusted, columns.absent, columns.partial)
         for judge in self._whole:
             out += judge.readings(fleet, columns.batch, now_ms)
         for rows in _rounds(turn) if self._singly else ():
             one = BatchColumns(fleet, columns.batch.take(rows), columns.at[rows])
-            live.update(one.at, one.time_ms, one.trusted, one.absent, one.partial)
+            live.update(one.at, one.trusted, one.absent, one.partial)
             for judge in self._singly:
                 out += judge.readings(fleet, one.batch, now_ms)
         return out
+
+
+def _slice(batch: Batch, cut: slice) -> Batch:
+    """Return consecutive readings without copying them."""
+    columns = (batch.time_ms[cut], batch.device[cut], batch.values[:, cut], batch.suspect[:, cut])
+    return Batch(batch.kind, batch.arrival_ms, *columns, batch.sent_ms[cut], batch.marks[cut])
 
 
 def in_turn(at: Places, time_ms: npt.NDArray[np.int64]) -> tuple[Places, Places, Places]:

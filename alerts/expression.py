@@ -42,6 +42,8 @@ class ExpressionJudge:
         unjudged: devices that lack a fact which the condition needs, and so are never judged.
         watched: (roles,) which roles it watches; watches_all: whether these are all that there are.
         hold_ms, lost_ms: by role, how long a reading stands, and when an open alert is closed for want of one.
+        names: what its condition is about.
+        certain: its condition surely does not hold wherever it does not, if none of its names is lacking.
         over, lasts: where the end of an alert surely holds, and where it surely does not.
     """
 
@@ -67,6 +69,8 @@ class ExpressionJudge:
         facts = [f.name for f in kind.facts if f.name in params.on.names]
         lacking = [np.isnan(registry.fact(name)[self._rows]) for name in facts]
         self.unjudged = int((np.any(lacking, axis=0) & self._watches(self._rows)).sum()) if lacking else 0
+        self.names = frozenset(params.on.names)
+        self.certain = params.on.closed and not params.carry and not self.unjudged
         self._slots, self._number = Slots(1, len(self._rows)), 0
 
     def _watches(self, rows: npt.NDArray[np.intp]) -> Mask:
@@ -118,7 +122,8 @@ class ExpressionJudge:
         here = found >= 0
         here[here] = self._watches(self._rows[found[here]])
         here &= state["state"] != REST
-        s.end(s.of_rule(self._number))
+        old = s.of_rule(self._number)
+        s.end(old, s.rule[old].astype(np.intp), s.place[old].astype(np.intp))
         place = found[here]
         slots = s.begin(np.full(len(place), self._number), place)
         for name in _SAVED:

@@ -39,6 +39,7 @@ from devices.yamlfile import ConfigError, Node
 _NOWHERE: Mask = np.zeros((), dtype=bool)
 _UNKNOWN: Floats = np.array(np.nan)
 LENGTH_MAX = 1000
+_SMALL, _FACTORS = 1e30, 8  # nine such numbers stay below 1e308, as readings and facts do by far
 DEPTH_MAX = 40
 NODES_MAX = 400
 FORM = (
@@ -65,7 +66,7 @@ class Condition:
         names: names that it uses, in order of appearance.
         yes, no: where it is surely true, where it is surely false.
         comparisons: those that a reported field stands in, in order of appearance.
-        computes: whether it does arithmetic, which may overflow.
+        closed: it is known wherever all its names are: it does not divide, and its numbers cannot overflow.
     """
 
     text: str
@@ -73,7 +74,7 @@ class Condition:
     yes: Truth
     no: Truth
     comparisons: tuple[Comparison, ...]
-    computes: bool
+    closed: bool
 
     def __call__(self, columns: Callable[[str], Floats]) -> tuple[Mask, Mask]:
         """Return (surely true, surely false) over the columns' rows."""
@@ -104,9 +105,8 @@ def condition(node: Node, kind: Kind, role: str | None) -> Condition:
     """Compile a yes-or-no expression. Raises ConfigError naming file, line, key and the known names."""
     compiler, tree, text = _read(node, kind, role)
     yes = compiler.truth(tree)
-    computes = any(isinstance(part, ast.BinOp) for part in ast.walk(tree))
     names = tuple(dict.fromkeys(compiler.used))
-    return Condition(text, names, yes, yes.contrary(), tuple(compiler.comparisons), computes)
+    return Condition(text, names, yes, yes.contrary(), tuple(compiler.comparisons), _closed(tree))
 
 
 def quantity(node: Node, kind: Kind, role: str | None) -> Quantity:
@@ -114,6 +114,15 @@ def quantity(node: Node, kind: Kind, role: str | None) -> Quantity:
     compiler, tree, text = _read(node, kind, role)
     number = compiler.number(tree)
     return Quantity(text, tuple(dict.fromkeys(compiler.used)), number)
+
+
+def _closed(tree: ast.expr) -> bool:
+    """Whether known numbers always make a known number: no division, and too few and too small factors to overflow."""
+    parts = list(ast.walk(tree))
+    factors = sum(isinstance(part, ast.Mult) for part in parts)
+    numbers = [part.value for part in parts if isinstance(part, ast.Constant)]
+    small = all(abs(number) < _SMALL for number in numbers if isinstance(number, int | float))
+    return small and factors <= _FACTORS and not any(isinstance(part, ast.Div) for part in parts)
 
 
 def _read(node: Node, kind: Kind, role: str | None) -> tuple[_Compiler, ast.expr, str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -11,15 +13,31 @@ from devices.sky import Sky
 
 NEVER = np.iinfo(np.int64).min  # time of a device that has not been heard
 NEVER_AGAIN = np.iinfo(np.int64).max
-_FEW = 256  # readings up to which one assignment of all columns is cheaper than one a column
-_SPLITS = 4096  # combinations of fields that are kept at hand
+_REMEMBERED = 4096  # combinations of fields that are kept at hand
+_TIME, _SEEN, _MARK = range(3)
 
 
-def _split(absent: bytes, partial: bytes) -> tuple[npt.NDArray[np.intp], list[int]]:
-    """Return the columns that every reading has, and those that only some have."""
-    whole = [number for number, lacks in enumerate(partial) if not lacks]
-    some = [number for number, lacks in enumerate(partial) if lacks and not absent[number]]
-    return np.array(whole, dtype=np.intp), some
+@dataclass(frozen=True, slots=True)
+class _Filling:
+    """Which columns a batch fills.
+
+    Attributes:
+        runs: first and end of columns side by side that every reading has.
+        some: columns that only some readings have.
+    """
+
+    runs: list[tuple[int, int]]
+    some: list[int]
+
+
+def _filling(absent: bytes, partial: bytes) -> _Filling:
+    runs: list[tuple[int, int]] = []
+    for number, lacks in enumerate(partial):
+        if not lacks and runs and runs[-1][1] == number:
+            runs[-1] = (runs[-1][0], number + 1)
+        elif not lacks:
+            runs.append((number, number + 1))
+    return _Filling(runs, [number for number, lacks in enumerate(partial) if lacks and not absent[number]])
 
 
 class Live:
@@ -33,7 +51,7 @@ class Live:
         values: (fields, m) latest value of each field that lay inside its physical range; NaN before the first.
         time_ms: (m,) device time of the newest reading judged, NEVER before the first.
         seen_ms: (m,) host time at which the device was last heard, NEVER before the first; what silence is judged by.
-        mark: (m,) scratch room of the engine.
+        mark: (m,) row in the latest batch, for telling whether a device stands in it more than once.
     """
 
     def __init__(self, kind: Kind, registry: Registry) -> None:
@@ -42,39 +60,49 @@ class Live:
         self.rows = registry.rows_of(kind.name)
         self.local = np.full(len(registry), -1, dtype=np.int32)
         self.local[self.rows] = np.arange(len(self.rows), dtype=np.int32)
-        self.values = np.full((len(kind.fields), len(self.rows)), np.nan)
-        self.time_ms = np.full(len(self.rows), NEVER, dtype=np.int64)
-        self.seen_ms = np.full(len(self.rows), NEVER, dtype=np.int64)
-        self.mark = np.zeros(len(self.rows), dtype=np.int32)
-        self._splits: dict[tuple[bytes, bytes], tuple[npt.NDArray[np.intp], list[int]]] = {}
+        # What belongs to a device stands together, whatever columns it is seen as: one look at memory, not twenty.
+        self._table = np.full((len(self.rows), len(kind.fields)), np.nan)
+        self.values = self._table.T
+        self._clocks = np.full((len(self.rows), 3), NEVER, dtype=np.int64)
+        self.time_ms, self.seen_ms, self.mark = (self._clocks[:, one] for one in (_TIME, _SEEN, _MARK))
+        self._fillings: dict[tuple[bytes, bytes], _Filling] = {}
+        self._records: dict[tuple[int, int], npt.NDArray[np.void]] = {}
 
-    def update(
-        self, at: npt.NDArray[np.intp], time_ms: npt.NDArray[np.int64], trusted: npt.NDArray[np.float64],
-        absent: bytes, partial: bytes,
-    ) -> None:  # fmt: skip
+    def hear(self, at: npt.NDArray[np.intp], time_ms: npt.NDArray[np.int64], now_ms: int) -> None:
+        """Write down that devices at places ``at`` spoke of ``time_ms`` and were heard now, and which row they are."""
+        clocks = np.empty((len(at), 3), dtype=np.int64)
+        clocks[:, _TIME], clocks[:, _SEEN], clocks[:, _MARK] = time_ms, now_ms, np.arange(len(at))
+        self._clocks.view("V24")[:, 0][at] = clocks.view("V24")[:, 0]
+
+    def update(self, at: npt.NDArray[np.intp], trusted: npt.NDArray[np.float64], absent: bytes, partial: bytes) -> None:
         """Take in readings, each newer than its device's reading before.
 
         Args:
             at: (n,) places; of several readings of one device the last stays.
-            time_ms: (n,) device time.
             trusted: (fields, n) values inside their physical ranges, NaN for the others.
             absent, partial: a byte a field, one where no reading has it, and where some reading lacks it.
         """
-        self.time_ms[at] = time_ms
-        split = self._splits.get((absent, partial))
-        if split is None:
-            if len(self._splits) > _SPLITS:
-                self._splits.clear()
-            split = self._splits[absent, partial] = _split(absent, partial)
-        whole, some = split
-        if len(at) < _FEW:
-            self.values[whole[:, None], at] = trusted[whole]
-        else:
-            for number in whole:
-                self.values[number, at] = trusted[number]
-        for number in some:
+        filling = self._fillings.get((absent, partial))
+        if filling is None:
+            if len(self._fillings) > _REMEMBERED:
+                self._fillings.clear()
+            filling = self._fillings[absent, partial] = _filling(absent, partial)
+        for first, end in filling.runs:
+            rows = np.ascontiguousarray(trusted[first:end].T)
+            record = self._record(first, end)
+            record[at] = rows.view(record.dtype)[:, 0]
+        for number in filling.some:
             here = (~np.isnan(trusted[number])).nonzero()[0]
             self.values[number, at[here]] = trusted[number, here]
+
+    def _record(self, first: int, end: int) -> npt.NDArray[np.void]:
+        """Return columns that stand side by side as one column of records, which is written in one go."""
+        found = self._records.get((first, end))
+        if found is None:
+            kind, shape = f"V{8 * (end - first)}", (len(self._table),)
+            found = np.ndarray(shape, kind, self._table, 8 * first, (self._table.strides[0],))
+            self._records[first, end] = found
+        return found
 
     def column(self, name: str) -> npt.NDArray[np.float64]:
         """Return the latest values of one field, (m,)."""

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from alerts.changes import Changes
 from alerts.expression import ExpressionJudge
 from alerts.fleet import NEVER, NEVER_AGAIN
-from alerts.slots import CLEARING, FIRING, NO_SPOKE, REST, WAITING, Places, Slots
+from alerts.slots import CLEARING, FIRING, NO_SPOKE, WAITING, Places, Slots
 from alerts.wheel import SHIFT, Wheel
 from devices.batch import Ints, Mask
 
@@ -41,6 +41,10 @@ class Life:
         self._samples = np.array([held.params.samples for held in rules], dtype=np.int64)
         self._hold = np.array([held.hold_ms for held in rules], dtype=np.int64).ravel()  # by rule and role
         self._lost = np.array([held.lost_ms for held in rules], dtype=np.int64).ravel()
+        self._at_once = (self._for <= 0) & (self._samples <= 1)
+        alone = (self._samples <= 1) & ~self._at_once  # fires by the clock if nothing more is heard, while hold lasts
+        wait = np.repeat(np.where(alone, self._for, NEVER_AGAIN), self._roles)
+        self._first = np.minimum(np.where(wait <= self._hold, wait, NEVER_AGAIN), self._lost + 1)
 
     @property
     def due_ms(self) -> int:
@@ -52,15 +56,21 @@ class Life:
         """Return the bytes of all that is remembered."""
         return self.slots.nbytes + self._wheel.nbytes
 
-    def begin(self, rule: Places, place: Places, time_ms: Ints, now_ms: int) -> tuple[Places, Mask]:
-        """Wake pairs at rest whose condition holds; return their slots and which of them fire at once."""
+    def begin(self, rule: Places, place: Places, time_ms: Ints, now_ms: int) -> Mask | None:
+        """Wake pairs at rest whose condition holds; return which of them fire at once, None for none."""
         s = self.slots
         slot = s.begin(rule, place)
-        fires = (self._for[rule] <= 0) & (self._samples[rule] <= 1)
-        s.state[slot] = np.where(fires, FIRING, WAITING)
+        s.state[slot] = WAITING
         s.pend[slot] = s.last[slot] = time_ms
         s.heard[slot], s.seen[slot] = now_ms, 1
-        return slot, fires
+        due = now_ms + self._first[rule * self._roles + self._role[place]]
+        s.spoke[slot] = due >> SHIFT
+        self._wheel.put(slot, due)
+        fires: Mask = self._at_once[rule]
+        if not np.count_nonzero(fires):
+            return None
+        s.state[slot[fires]] = FIRING
+        return fires
 
     def go_on(self, slot: Places, time_ms: Ints, now_ms: int) -> tuple[Mask, Ints]:
         """Let pairs wait on, whose condition holds still; return which fire now, and since when each has waited."""
@@ -75,7 +85,7 @@ class Life:
         return fires, pend
 
     def burn(self, slot: Places, time_ms: Ints, over: Mask, now_ms: int) -> tuple[Mask, Ints]:
-        """Let open alerts go on, whose end holds or surely does not; return which are over, and the onset of each."""
+        """Let open alerts go on, whose end holds or surely does not; return which are to end, and the onset of each."""
         s = self.slots
         rule = s.rule[slot].astype(np.intp)
         starts = (s.state[slot] == FIRING) | self._apart(rule, slot, time_ms)
@@ -83,10 +93,7 @@ class Life:
         ended: Mask = over & (time_ms - clear >= self._keep[rule])
         s.clear[slot], s.last[slot], s.heard[slot] = clear, time_ms, now_ms
         s.state[slot] = np.where(over, CLEARING, FIRING)
-        onset = s.pend[slot]
-        if np.count_nonzero(ended):
-            s.end(slot[ended])
-        return ended, onset
+        return ended, s.pend[slot]
 
     def _apart(self, rule: Places, slot: Places, time_ms: Ints) -> Mask:
         """Return which pairs were unheard for too long for the last reading to stand until this one.
@@ -129,8 +136,8 @@ class Life:
             s.loaded = False
             self._wheel.clear()
         else:
-            slot = np.unique(self._wheel.take(now_ms))
-            slot = slot[(s.spoke[slot] <= now_ms >> SHIFT) & (s.state[slot] != REST)]
+            slot = self._wheel.take(now_ms)
+            slot = np.unique(slot[s.spoke[slot] <= now_ms >> SHIFT])  # the others are stale: free, or filed elsewhere
             slot = slot[np.lexsort((s.place[slot], s.rule[slot]))]
         s.spoke[slot] = NO_SPOKE
         return slot
@@ -149,7 +156,7 @@ class Life:
         s.state[slot[fires]] = FIRING
         gone = ended | lost
         if np.count_nonzero(gone):
-            s.end(slot[gone])
+            s.end(slot[gone], rule[gone], place[gone])
         left = slot[~gone]
         if len(left):
             self.file(left, resumed_ms, now_ms)

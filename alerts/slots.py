@@ -6,6 +6,9 @@ rule and device; one bit a rule and device says beforehand whether there is one.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import pairwise
+
 import numpy as np
 import numpy.typing as npt
 
@@ -13,7 +16,6 @@ Places = npt.NDArray[np.intp]
 REST, WAITING, FIRING, CLEARING = 0, 1, 2, 3
 NO_SPOKE = np.iinfo(np.uint32).max  # filed nowhere
 _GROWTH = 1.25
-_BIT = (1 << np.arange(8)).astype(np.uint8)
 _COLUMNS: dict[str, type[np.generic]] = {
     "rule": np.int16,
     "place": np.int32,
@@ -36,7 +38,8 @@ class Slots:
 
     Attributes:
         rule, place, state, seen, pend, clear, last, heard, spoke: by slot; one at rest is free.
-        awake: (rules / 8, places) a bit for each pair that has a slot.
+        awake: (words, places) a bit for each pair that has a slot.
+        width: bits, and so rules, a word.
         loaded: slots were taken over from a saved state, and nobody has looked at them yet.
     """
 
@@ -53,8 +56,10 @@ class Slots:
     def __init__(self, rules: int, places: int) -> None:
         self._places = places
         self._slot = np.zeros(rules * places, dtype=np.int32)  # by rule and place; 0 for none
-        self.awake = np.zeros(((rules + 7) // 8, places), dtype=np.uint8)
-        self._bits = self.awake.reshape(-1)
+        word: type[np.unsignedinteger] = np.uint8 if rules <= 8 else np.uint16 if rules <= 16 else np.uint32
+        self.width = np.iinfo(word).bits
+        self._bit = np.left_shift(1, np.arange(rules) % self.width).astype(word)
+        self.awake = np.zeros((-(-rules // self.width), places), dtype=word)
         self.loaded = False
         self._end = 1  # slots from here on were never used; slot 0 stands for none
         self._free = np.zeros(0, dtype=np.int32)
@@ -68,19 +73,20 @@ class Slots:
         return found
 
     def begin(self, rule: Places, place: Places) -> Places:
-        """Return new slots for pairs that are at rest, each pair once; their columns are for the caller to fill."""
+        """Return new slots for pairs that are at rest, by rule; their columns are for the caller to fill."""
         slots = self._take(len(rule))
         self._slot[rule * self._places + place] = slots
-        np.bitwise_or.at(self._bits, (rule >> 3) * self._places + place, _BIT[rule & 7])
+        for number, cut in runs(rule):
+            self.awake[number // self.width, place[cut]] |= self._bit[number]
         self.rule[slots], self.place[slots] = rule, place
         self.spoke[slots] = NO_SPOKE
         return slots
 
-    def end(self, slots: Places) -> None:
-        """Put pairs to rest; their slots are free."""
-        rule, place = self.rule[slots].astype(np.intp), self.place[slots].astype(np.intp)
+    def end(self, slots: Places, rule: Places, place: Places) -> None:
+        """Put pairs to rest, by rule; their slots are free."""
         self._slot[rule * self._places + place] = 0
-        np.bitwise_and.at(self._bits, (rule >> 3) * self._places + place, ~_BIT[rule & 7])
+        for number, cut in runs(rule):
+            self.awake[number // self.width, place[cut]] &= ~self._bit[number]
         self.state[slots] = REST
         self.spoke[slots] = NO_SPOKE
         count = len(slots)
@@ -122,3 +128,11 @@ class Slots:
         """Return the bytes of all columns."""
         columns = sum(getattr(self, name).nbytes for name in _COLUMNS)
         return int(columns + self._slot.nbytes + self.awake.nbytes + self._free.nbytes)
+
+
+def runs(rule: Places) -> Iterator[tuple[int, slice]]:
+    """Yield each rule of a column sorted by rule, with where it stands."""
+    cuts = [0, *((rule[1:] != rule[:-1]).nonzero()[0] + 1).tolist(), len(rule)]
+    for begin, end in pairwise(cuts):
+        if end > begin:
+            yield int(rule[begin]), slice(begin, end)

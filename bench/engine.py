@@ -1,137 +1,231 @@
-"""How many readings a second one core judges: ten expression rules on lamps, quiet and noisy signals.
+"""The rule engine alone: 20 rules with on, for, off and keep; what a reading costs, and what a device weighs.
 
-    python -m bench.engine            100,000 lamps, batches of 4,096 and 16,384
-    python -m bench.engine --small    the same in a moment, for the test suite
+    python -m bench.engine            # a table, and bench/engine.json
+    python -m bench.engine --small    # seconds, for the suite
 
-Prints a table and a digest of the transitions, which is the same on every machine.
+CPU seconds of this process; batches are made while the clock stands. Beside it, in the same run, the slow twin of the
+rules (plain ifs, one reading at a time) and the floor of numpy: one threshold compared, one state looked at.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
-import sys
+import json
+import statistics
 import time
-from dataclasses import dataclass
+import tracemalloc
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
 
 import numpy as np
 
 from alerts.engine import Engine
-from alerts.rules import RuleSet, parse_rules
-from devices.batch import Batch, make_batch
-from devices.kinds import load_catalog
-from devices.registry import Asset, Registry
+from alerts.slots import Slots
+from bench.engine_groups import groups
+from bench.engine_series import lamps, series, twenty_rules
+from bench.machine import machine
+from devices.batch import Batch
+from devices.registry import Registry
 from devices.sky import Sky
-from devices.yamlfile import parse_yaml
+from simulators.oracle import Oracle
 
-START_MS = 1_772_370_000_000  # 2026-03-01 21:00 in Shanghai: lamps burn
-CATALOG = load_catalog()
-CONDITIONS = (
-    ("lamp_out", "expected_on and on_for_min > 15 and voltage_v > 150 and power_w < 0.3 * rated_power_w"),
-    ("day_burn", "not expected_on and sun_altitude_deg > 3 and power_w > 0.3 * rated_power_w"),
-    ("volts", "voltage_v > 235.4 or 50 < voltage_v < 198"),
-    ("volts_severe", "voltage_v > 264 or 50 < voltage_v < 176"),
-    ("leakage", "leakage_ma >= 30"),
-    ("hot", "driver_temp_c > 85"),
-    ("tilted", "tilt_deg > 8"),
-    ("factor", "power_factor < 0.85 and power_w > 0.7 * rated_power_w"),
-    ("flag", "lamp_failure"),
-    ("draw", "abs(power_w / rated_power_w - 1) > 0.25 and dim_percent >= 99 and on_for_min > 15"),
-)
-SAYS = {  # what a healthy lamp reports
-    "power_w": 100.0,
-    "voltage_v": 221.0,
-    "current_a": 0.48,
-    "power_factor": 0.95,
-    "dim_percent": 100.0,
-    "command_percent": 100.0,
-    "energy_kwh": 812.0,
-    "operating_h": 4100.0,
-    "driver_temp_c": 46.0,
-    "leakage_ma": 0.6,
-    "tilt_deg": 0.8,
-    "lamp_failure": 0.0,
-}
+RESULTS = Path(__file__).with_name("engine.json")
+SIZES = (1_024, 4_096, 16_384, 65_536)
+DEVICES = (1_000, 100_000, 1_000_000)
+ROUNDS = 5
+READINGS = 400_000  # a round
+ALLOWANCE = 200.0  # bytes of rule state a device
 
 
 @dataclass(frozen=True)
-class Result:
-    """One run: readings judged, seconds of CPU, transitions and their digest."""
+class Row:
+    """One figure: its median, least and most, and the baseline it is compared with; ratio = median / baseline."""
 
-    signal: str
-    rows: int
-    readings: int
-    seconds: float
+    name: str
+    unit: str
+    median: float
+    min: float
+    max: float
+    baseline: float
+    ratio: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """One engine driven by one series."""
+
+    rates: list[float]  # M readings a second, one a round
+    changed: float  # share of the pairs of reading and rule whose state changed
     transitions: int
     digest: str
-
-    @property
-    def rate(self) -> float:
-        return self.readings / self.seconds
+    state_bytes: float  # a device
 
 
-def ten_rules() -> RuleSet:
-    text = "rules:\n"
-    for name, condition in CONDITIONS:
-        text += f"  - {{id: {name}, device: streetlight, role: lamp, on: '{condition}', for: 10m, keep: 10m, "
-        text += 'severity: minor, message: {en: "{name} {value}", zh: "{name} {value}"}}\n'
-    return parse_rules(parse_yaml(text), CATALOG)
+def row(name: str, unit: str, figures: Sequence[float], baseline: float) -> Row:
+    middle = statistics.median(figures)
+    return Row(name, unit, middle, min(figures), max(figures), baseline, middle / baseline)
 
 
-def city(lamps: int) -> Registry:
-    facts = {"rated_power_w": 100.0}
-    return Registry(
-        CATALOG,
-        [Asset(f"lamp-{n:06d}", "streetlight", "lamp", lon=120.0, lat=30.0, facts=facts) for n in range(lamps)],
+def timed(act: Callable[[], object]) -> float:
+    began = time.process_time()
+    act()
+    return time.process_time() - began
+
+
+class Counter:
+    """Counts how often a pair of rule and device wakes or comes to rest: the changes of its state."""
+
+    def __init__(self, slots: Slots) -> None:
+        self.changes = 0
+        self._begin, self._end = slots.begin, slots.end
+        slots.begin, slots.end = self.begin, self.end  # type: ignore[method-assign]
+
+    def begin(self, rule: np.ndarray, place: np.ndarray) -> np.ndarray:
+        self.changes += len(rule)
+        return self._begin(rule, place)
+
+    def end(self, slots: np.ndarray, rule: np.ndarray, place: np.ndarray) -> None:
+        self.changes += len(slots)
+        self._end(slots, rule, place)
+
+
+def drive(registry: Registry, rows: int, *, noisy: bool, rounds: int = ROUNDS, readings: int = READINGS) -> Run:
+    """Return what one engine does: two turns of all lamps to warm up, then the rounds."""
+    rules = twenty_rules()
+    engine = Engine(rules, registry, Sky(registry, "Asia/Shanghai"), away_ms=10**9)
+    bank = engine.desks["streetlight"].bank
+    assert bank is not None
+    count = len(registry)
+    warm = min(65_536, count)
+    for batch in islice(series(count, warm, noisy=noisy, seed=5), -(-2 * count // warm)):
+        engine.step([batch], batch.arrival_ms)
+    batches = series(count, rows, noisy=noisy, start_ms=batch.arrival_ms)
+    counter = Counter(bank.life.slots)
+    seen = 0
+    for batch in islice(batches, max(1, min(readings, 65_536) // rows)):
+        engine.step([batch], batch.arrival_ms)
+        seen += rows
+    changed = counter.changes / (seen * len(rules))
+    rates, told, digest = [], 0, hashlib.blake2s(digest_size=6)
+    for _ in range(rounds):
+        spent = 0.0
+        for batch in islice(batches, max(1, readings // rows)):
+            began = time.process_time()
+            found = engine.step([batch], batch.arrival_ms)
+            spent += time.process_time() - began
+            told += len(found)
+            for change in found:
+                digest.update(f"{change.alert_id}{change.state}{change.at_ms}".encode())
+        rates.append(max(1, readings // rows) * rows / spent / 1e6)
+    return Run(rates, changed, told, digest.hexdigest(), bank.life.nbytes / count)
+
+
+def twin_rate(readings: int) -> float:
+    """Return M readings a second of the slow twin, on quiet readings."""
+    registry, rules = lamps(1_000), twenty_rules()
+    oracle = Oracle(rules, registry, Sky(registry, "Asia/Shanghai"), away_ms=10**9)
+    batch: Batch = next(series(1_000, readings, noisy=False))
+    names = batch.kind.field_names()
+    said = [dict(zip(names, column, strict=True)) for column in batch.values.T.tolist()]
+    plain = [{name: value for name, value in one.items() if value == value} for one in said]  # noqa: PLR0124 - NaN
+    oracle.begin(batch.arrival_ms)
+
+    def judge() -> None:
+        for at in range(readings):
+            row, time_ms = int(batch.device[at]), int(batch.time_ms[at])
+            oracle.reading(row, time_ms, plain[at], batch.arrival_ms, late=False)
+
+    return readings / timed(judge) / 1e6
+
+
+def floor_rate(devices: int, rows: int, rounds: int) -> float:
+    """Return M readings a second of the least that numpy can do for one rule: compare, look at the state, find."""
+    rng = np.random.default_rng(3)
+    state = np.zeros(devices, dtype=np.int8)
+    value, limit = rng.random(rows), np.array(2.0)
+    places = [rng.integers(0, devices, rows) for _ in range(16)]
+
+    def look() -> None:
+        for number in range(rounds):
+            np.flatnonzero(np.greater(value, limit) | (state[places[number % 16]] != 0))
+
+    return rounds * rows / timed(look) / 1e6
+
+
+def traced_bytes(devices: int) -> float:
+    """Return bytes a device that the files of the rules' state have allocated, as tracemalloc counts them."""
+    registry = lamps(devices)
+    tracemalloc.start()
+    engine = Engine(twenty_rules(), registry, Sky(registry, "Asia/Shanghai"), away_ms=10**9)
+    for batch in islice(series(devices, 4_096, noisy=True, seed=5), -(-3 * devices // 4_096)):
+        engine.step([batch], batch.arrival_ms)
+    found = tracemalloc.take_snapshot().filter_traces(
+        [
+            tracemalloc.Filter(inclusive=True, filename_pattern=f"*/alerts/{name}.py")
+            for name in ("slots", "wheel", "life")
+        ]
     )
+    tracemalloc.stop()
+    return sum(one.size for one in found.traces) / devices
 
 
-def series(lamps: int, rows: int, batches: int, *, noisy: bool, seed: int = 7) -> list[Batch]:
-    """Every lamp in turn, every five minutes; noisy: one reading in a hundred says something wrong."""
-    rng = np.random.default_rng(seed)
-    kind = CATALOG["streetlight"]
+def run(*, small: bool) -> list[Row]:
+    """Return every figure of the bench."""
+    sizes, cities, rounds, readings = ((256,), (1_000,), 2, 4_096) if small else (SIZES, DEVICES, ROUNDS, READINGS)
+    twin = statistics.median(twin_rate(200 if small else 2_000) for _ in range(3))
     out = []
-    for number in range(batches):
-        device = (np.arange(rows) + number * rows) % lamps
-        turn = (np.arange(rows) + number * rows) // lamps
-        time_ms = START_MS + turn * 300_000 + rng.integers(0, 1000, rows)
-        table = np.full((len(kind.fields), rows), np.nan)
-        for name, value in SAYS.items():
-            table[kind.column(name)] = value * (1 + rng.normal(0.0, 0.005, rows)) if value else 0.0
-        table[kind.column("dim_percent")] = 100.0
-        if noisy:
-            for name, wrong in (("power_w", 1.0), ("voltage_v", 240.0), ("leakage_ma", 40.0), ("driver_temp_c", 99.0)):
-                table[kind.column(name), rng.random(rows) < 0.01] = wrong
-        out.append(make_batch(kind, int(time_ms.max()), time_ms, device, table))
+    for devices in cities:
+        registry = lamps(devices)
+        for rows in (size for size in sizes if size <= max(devices, 1_024)):
+            floor = statistics.median(floor_rate(devices, rows, 200) for _ in range(3))
+            out.append(
+                row(f"one rule, numpy's floor; {rows:,} a batch, {devices:,} devices", "M readings/s", [floor], twin)
+            )
+            for noisy in (False, True):
+                found = drive(registry, rows, noisy=noisy, rounds=rounds, readings=readings)
+                signal = f"noisy ({found.changed:.1%} of pairs change)" if noisy else "quiet"
+                out.append(
+                    row(f"20 rules, {signal}; {rows:,} a batch, {devices:,} devices", "M readings/s", found.rates, twin)
+                )
+                if rows == sizes[-1] or devices == 1_000:
+                    name = f"rule state, 20 rules, {'noisy' if noisy else 'quiet'}, {devices:,} devices"
+                    out.append(row(name, "bytes a device", [found.state_bytes], ALLOWANCE))
+    out.append(
+        row(
+            "rule state by tracemalloc, 20 rules, noisy",
+            "bytes a device",
+            [traced_bytes(1_000 if small else 100_000)],
+            ALLOWANCE,
+        )
+    )
+    for name, figures, goal in groups(small=small):
+        out.append(row(name, "µs CPU a step", figures, goal))
     return out
 
 
-def measure(lamps: int, rows: int, batches: int, *, noisy: bool) -> Result:
-    registry, rules = city(lamps), ten_rules()
-    engine = Engine(rules, registry, Sky(registry, "Asia/Shanghai"), away_ms=3_600_000)
-    warm, *rest = series(lamps, rows, batches + 1, noisy=noisy)
-    engine.step([warm], warm.arrival_ms)
-    digest, told = hashlib.blake2s(digest_size=6), 0
-    began = time.process_time()
-    for batch in rest:
-        for change in engine.step([batch], batch.arrival_ms):
-            digest.update(f"{change.alert_id}{change.state}{change.at_ms}".encode())
-            told += 1
-    seconds = time.process_time() - began
-    return Result("noisy" if noisy else "quiet", rows, rows * batches, seconds, told, digest.hexdigest())
-
-
-def run(*, small: bool) -> list[Result]:
-    lamps, total = (2_000, 40_000) if small else (100_000, 2_000_000)
-    sizes = (1_024,) if small else (4_096, 16_384)
-    return [measure(lamps, rows, total // rows, noisy=noisy) for rows in sizes for noisy in (False, True)]
+def show(rows: Sequence[Row]) -> None:
+    print(f"{'':<78} {'median':>10} {'min':>10} {'max':>10} {'baseline':>10} {'ratio':>9}")
+    for one in rows:
+        name = f"{one.name} [{one.unit}]"
+        print(
+            f"{name:<78} {one.median:>10.3f} {one.min:>10.3f} {one.max:>10.3f} {one.baseline:>10.4f} {one.ratio:>9.3f}"
+        )
 
 
 def main() -> None:
-    print(f"{'signal':>8} {'rows a batch':>13} {'readings':>10} {'M readings/s':>13} {'transitions':>12}  digest")
-    for result in run(small="--small" in sys.argv):
-        print(
-            f"{result.signal:>8} {result.rows:>13,} {result.readings:>10,} {result.rate / 1e6:>13.2f} "
-            f"{result.transitions:>12,}  {result.digest}"
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--small", action="store_true", help="few readings, nothing written")
+    small = parser.parse_args().small
+    rows = run(small=small)
+    show(rows)
+    if not small:
+        RESULTS.write_text(
+            json.dumps({"machine": machine(), "results": [asdict(one) for one in rows]}, indent=1, ensure_ascii=False)
+            + "\n",
+            encoding="utf-8",
         )
 
 

@@ -178,13 +178,20 @@ class Sky:
         return self._offset[quarter]
 
     def nights(self, rows: npt.ArrayLike, time_ms: npt.ArrayLike) -> tuple[Ints, Ints, Ints]:
-        """Return switch-on and switch-off of the latest night that had begun, and the time, all of one shape."""
+        """Return switch-on and switch-off of the latest night that had begun, and the time, of one shape.
+
+        Where it is the same night for all, switch-on and switch-off are of no length.
+        """
         time, row = np.asarray(time_ms, dtype=np.int64), np.asarray(rows)
         if time.shape != row.shape:
             time, row = np.broadcast_arrays(time, row)
         if not time.size:
             return time, time, time
-        tables = self._tables(time)
+        first, last = int(time.min()), int(time.max())
+        tables = self._tables(time, first, last)
+        if len(tables) == 1 and _place(tables[0], first) == _place(tables[0], last):
+            at = _place(tables[0], first)
+            return tables[0][0][at], tables[0][1][at], time
         began, ended = _pick(tables[0], time)
         if len(tables) > 1:
             programme = self._programme[row]
@@ -194,9 +201,9 @@ class Sky:
                     began[here], ended[here] = _pick(tables[number], time[here])
         return began, ended, time
 
-    def _tables(self, time: Ints) -> list[tuple[Ints, Ints]]:
+    def _tables(self, time: Ints, first_ms: int, last_ms: int) -> list[tuple[Ints, Ints]]:
         """Return for each programme the (switch-on, switch-off) of every night that could cover ``time``."""
-        first, last = int(time.min()) // DAY_MS, int(time.max()) // DAY_MS
+        first, last = first_ms // DAY_MS, last_ms // DAY_MS
         days = np.array([first]) if first == last else np.unique(time // DAY_MS)
         key = days.tobytes()
         if self._nights[0] != key:
@@ -261,6 +268,10 @@ def _programmes(registry: Registry, schedule: LightingSchedule) -> npt.NDArray[n
 def _between(low: Floats, high: Floats, time: Ints) -> Floats:
     answer: Floats = low + (high - low) * (time % MINUTE_MS / MINUTE_MS)
     return answer
+
+
+def _place(table: tuple[Ints, Ints], time_ms: int) -> int:
+    return max(int(np.searchsorted(table[0], time_ms, side="right")) - 1, 0)
 
 
 def _pick(table: tuple[Ints, Ints], time: Ints) -> tuple[Ints, Ints]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Mapping
+from functools import cache
 
 from devices.kinds import Field, Kind
 
@@ -13,7 +14,12 @@ Answer = bool | None
 
 def truth_of(text: str, look: Callable[[str], Value], kind: Kind) -> Answer:
     """Return what an expression says: True, False, or None where it cannot be known."""
-    return _truth(ast.parse(text, mode="eval").body, look, {one.name: one for one in kind.fields})
+    return _truth(_tree(text), look, {one.name: one for one in kind.fields})
+
+
+@cache
+def _tree(text: str) -> ast.expr:
+    return ast.parse(text, mode="eval").body
 
 
 def _truth(tree: ast.expr, look: Callable[[str], Value], fields: Mapping[str, Field]) -> Answer:
