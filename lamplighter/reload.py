@@ -89,7 +89,11 @@ class Reloader:
                 made = await asyncio.to_thread(self._make)
                 if made is None:
                     return self._told("nothing has changed", ())
-                return await self._hand_over(made)
+                before = len(self.house.registry)
+                told = await self._hand_over(made)
+                if told.taken and len(made.registry) > before:
+                    await self._mark_adopted()
+                return told
             except ConfigError as trouble:
                 return self._refuse(trouble.problems)
             except OSError as trouble:
@@ -157,14 +161,16 @@ class Reloader:
         house.rules, house.registry, house.sky, house.engine = made.rules, made.registry, made.sky, made.engine
         house.watch.take_up(made.engine, made.decoder)
         self._version = made.version
-        if adopted:
-            try:
-                await house.watch.readmission.mark_adopted()
-            except AWAY as trouble:
-                log.warning("operations database refuses: adopted devices' messages wait", why=in_words(trouble))
         await house.watch.save()
         gc.freeze()  # as at the start: the collector need not look at a large registry again and again
         return self._told(_summary(after, made.registry, adopted, renewed=renewed), _differences(before, after))
+
+    async def _mark_adopted(self) -> None:
+        """Have quarantined messages of new devices read again; beside the loop, for there may be many."""
+        try:
+            await self.house.watch.readmission.mark_adopted()
+        except AWAY as trouble:
+            log.warning("operations database refuses: adopted devices' messages wait", why=in_words(trouble))
 
     def _told(self, says: str, changes: tuple[str, ...]) -> Reloaded:
         self.problems = ()
