@@ -21,10 +21,10 @@ def security(house: House) -> Part:
         most = f", {found.share:.0%} of them from '{found.prefix}…'" if found.prefix else ""
         said.append(
             f"{_about(found.devices)} unknown device{'s' if found.devices != 1 else ''} in the last hour "
-            f"({found.messages:,} messages{most}): adopt them, or find whose credential sends that"
+            f"({_messages(found.messages)}{most}): adopt them, or find whose credential sends that"
         )
     if found.impostors:
-        said.append(f"{found.impostors:,} messages in the last hour named another device than their topic")
+        said.append(f"{_messages(found.impostors)} in the last hour with another device's name than the topic's")
     if dry := house.watch.limiter.dry:
         more = f" and {len(dry) - NAMED} more" if len(dry) > NAMED else ""
         said.append(f"held back because they send too often: {', '.join(dry[:NAMED])}{more}")
@@ -60,6 +60,10 @@ def figures(house: House) -> list[Figure]:
         Figure("held_back", "Messages held back as too many.", {(): float(watch.limiter.held_back)}, counter=True),
         Figure("held_back_devices", "Devices held back just now.", {(): float(len(watch.limiter.dry))}),
     ]
+
+
+def _messages(number: int) -> str:
+    return f"{number:,} message{'' if number == 1 else 's'}"
 
 
 def _about(number: int) -> str:

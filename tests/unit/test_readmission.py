@@ -14,9 +14,10 @@ import pytest
 from devices.registry import Asset
 from devices.topics import up
 from ingest.inbox import Delivery
+from lamplighter import abuse
 from lamplighter.clock import real_clock
 from lamplighter.service import running
-from lamplighter.settings import Api, Broker, City, Receiver, Settings
+from lamplighter.settings import Api, Broker, City, Intake, Receiver, Settings
 from lamplighter.wiring import House
 from storage.ledger import Ledger, Line
 from storage.operations import Choice, Operations
@@ -253,3 +254,28 @@ def test_what_came_back_from_the_store_is_not_asked_for(settings: Settings) -> N
     operate(settings, lambda o: o.quarantine_add([refused, bad_message(2)]))
     assert operate(settings, lambda o: o.quarantine_ask(Choice(), 5)) == 1
     assert operate(settings, lambda o: [row.asked_ms for row in o.quarantine_list()]) == [5, None]
+
+
+def test_health_and_metrics_tell_what_is_held_and_who_is_held_back(settings: Settings) -> None:
+    settings = settings.model_copy(update={"intake": Intake(device_per_s=1, device_burst=2)})
+    flood = [message("streetlight", "lamp-0001", {"ts": T0 + n, "power_w": n}) for n in range(5)]
+    impostor = message("streetlight", "lamp-0002", {"ts": T0, "device_id": "lamp-0003"})
+
+    def act(house: House) -> None:
+        assert abuse.security(house).says == "nobody speaks out of turn"
+        asyncio.run(house.watch.group([*flood, stranger(1), stranger(2), impostor]))
+        house.journal.sync()
+        house.shipper.drain()
+        assert abuse.security(house).says == (
+            "1 unknown device in the last hour (2 messages, 100% of them from 'manhole/cover-…'): adopt them, or find "
+            "whose credential sends that; 1 message in the last hour with another device's name than the topic's; "
+            "held back because they send too often: lamp-0001"
+        )
+        assert abuse.quarantine(house).says == "6 of 100,000 messages (256 MB at most)"
+        numbers = {figure.name: figure.samples for figure in abuse.figures(house)}
+        assert numbers["quarantine_held"] == {("too_often",): 3, ("unknown_device",): 2, ("identity",): 1}
+        assert numbers["held_back"] == {(): 3}
+        assert numbers["strangers"] == {(): 1}
+
+    live(settings, act)
+    assert books(settings).lines["streetlight"] == Line(received=6, stored=2, quarantined=4)
