@@ -89,11 +89,7 @@ class Reloader:
                 made = await asyncio.to_thread(self._make)
                 if made is None:
                     return self._told("nothing has changed", ())
-                before = len(self.house.registry)
-                told = await self._hand_over(made)
-                if told.taken and len(made.registry) > before:
-                    await self._mark_adopted()
-                return told
+                return await self._hand_over(made)
             except ConfigError as trouble:
                 return self._refuse(trouble.problems)
             except OSError as trouble:
@@ -129,7 +125,7 @@ class Reloader:
             finally:
                 done.set()
 
-        changes = self.house.watch.changes
+        changes, before = self.house.watch.changes, len(self.house.registry)
         changes.append(change)
         try:
             async with asyncio.timeout(WAIT_S):
@@ -142,6 +138,8 @@ class Reloader:
                 changes.remove(change)
             raise
         await done.wait()
+        if len(made.registry) > before:
+            await self._mark_adopted()
         return told[0]
 
     async def _exchange(self, made: _Made) -> Reloaded:
