@@ -156,7 +156,8 @@ class KindBoard:
         groups: dict[tuple[str, ...], list[Field]] = {}
         for declared in self.kind.fields:
             mine = role is None or not declared.roles or role in declared.roles
-            if not mine or declared.name in _HIDDEN_POSITION or (declared.type == "code" and role):
+            hidden = declared.sequence or declared.name in _HIDDEN_POSITION
+            if not mine or hidden or (declared.type == "code" and role):
                 continue
             form = declared.type if declared.type in ("bool", "code") else "number"
             alone = declared.name in self.limits or (form == "number" and not declared.unit)

@@ -47,10 +47,15 @@ def test_switches_counts_and_codes_go_as_floats(catalog: Catalog) -> None:
     assert line.decode() == f"pump,device=stn-1,role=station pumps_on=1.0,running=1.0,mode=1.0 {T0}"
 
 
+COLUMNS = len(CATALOG["streetlight"].fields)
+
+
 @settings(max_examples=150, deadline=None)
 @given(
-    st.lists(st.tuples(st.integers(0, 9), st.lists(numbers, min_size=24, max_size=24)), min_size=1, max_size=12),
-    st.integers(1, 24),
+    st.lists(
+        st.tuples(st.integers(0, 9), st.lists(numbers, min_size=COLUMNS, max_size=COLUMNS)), min_size=1, max_size=12
+    ),
+    st.integers(1, COLUMNS),
 )
 def test_whatever_was_measured_is_read_back_from_its_line(rows: list[tuple[int, list[float]]], width: int) -> None:
     kind = CATALOG["streetlight"]
