@@ -147,6 +147,11 @@ class Influx:
         """Let a frozen influxd run on."""
         self._influxd.resume()
 
+    def restart_front(self) -> None:
+        """Let nginx begin anew, with whatever its configuration says by now."""
+        self._nginx.kill()
+        self._nginx.start(self.port)
+
     def stop(self) -> None:
         """End both for good."""
         self._nginx.kill()

@@ -86,8 +86,9 @@ def test_an_absent_database_only_lengthens_the_journal(start: Start, mosquitto: 
 
 
 def test_a_full_journal_stops_acknowledgement_says_so_and_goes_on_when_there_is_room(
-    start: Start, mosquitto: Mosquitto
+    start: Start, mosquitto: Mosquitto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("LAMPLIGHTER_STORE__HOLD_S", "1")  # what is held cannot make room
     influx, database, service = start({"journal": {"segment_mb": 1, "limit_gb": 0.004}})
     influx.kill()
     # The broker takes all of it; what the journal has no room for must stay there, unacknowledged.
