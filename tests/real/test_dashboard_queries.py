@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,8 @@ class Town(SmallHouse):
         self.shipper = Shipper(self.journal, self.influx, self.operations, self.registry)
         self.world = world
         self.watch = SimpleNamespace(pulse=Pulse())
+        self.losses = SimpleNamespace(dropped=0)
+        self.gaps = SimpleNamespace(counted=Counter(), estimated=Counter())
         self.settings = SimpleNamespace(city=SimpleNamespace(id=city.name))
 
     def lighting(self) -> list[LightingRate]:
