@@ -12,7 +12,7 @@ from alerts.columns import BatchColumns
 from alerts.expression import ExpressionJudge
 from alerts.fleet import Fleet, Live
 from alerts.judge import Clock, Judge, Reader
-from devices.batch import MARK_LATE, Batch
+from devices.batch import MARK_FUTURE, MARK_LATE, Batch
 from devices.kinds import Kind
 from devices.registry import Registry
 from devices.transition import Transition
@@ -52,6 +52,7 @@ class Desk:
         before = live.time_ms[at]
         newer = batch.time_ms > before
         if np.count_nonzero(batch.marks):
+            newer |= (batch.marks & MARK_FUTURE) != 0  # judged as of its arrival, whatever the device said before
             newer &= (batch.marks & MARK_LATE) == 0
         if np.count_nonzero(newer) < len(at):
             live.seen_ms[at] = now_ms

@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-from devices.batch import MARK_LATE, Batch
+from devices.batch import MARK_FUTURE, MARK_LATE, Batch
 from devices.payloads import FUTURE_MS
 
 REMEMBERED = 1 << 20  # readings at least; twice as many at most, 8 bytes each and as much again while sorting
@@ -77,13 +77,18 @@ class Sieve:
             self._note(batch, _keys(batch))
 
     def _late(self, batch: Batch) -> npt.NDArray[np.bool_]:
-        """Return which rows are older than an earlier batch. A host clock that was set back makes none of them late."""
+        """Return which rows are older than an earlier batch.
+
+        Never late are those judged as of their arrival, and none because the host's clock was set back.
+        """
         late: npt.NDArray[np.bool_] = batch.time_ms < self._newest_time[batch.device]
         if late.any():
             ahead = self._newest_time[batch.device] > batch.arrival_ms + FUTURE_MS
-            if ahead.any():  # heard when the host's clock showed a later time than now
-                self._newest_time[batch.device[ahead]] = batch.arrival_ms - FUTURE_MS
-                late = batch.time_ms < self._newest_time[batch.device]
+            self._newest_time[batch.device[ahead]] = batch.arrival_ms - FUTURE_MS
+            late = batch.time_ms < self._newest_time[batch.device]
+            clamped = late & ((batch.marks & MARK_FUTURE) != 0)
+            self._newest_time[batch.device[clamped]] = batch.time_ms[clamped]
+            late &= ~clamped
         return late
 
     def _mark_late(self, batch: Batch) -> Batch:

@@ -94,11 +94,16 @@ class Oracle:
                     device.time_ms = now_ms - FUTURE_MS
         self._now_ms = now_ms
 
-    def reading(self, row: int, time_ms: int, values: Mapping[str, float], now_ms: int, *, late: bool) -> list[Told]:
-        """Judge one reading of the device at registry row ``row``; ``values`` holds what it reports."""
+    def reading(
+        self, row: int, time_ms: int, values: Mapping[str, float], now_ms: int, *, late: bool, ahead: bool = False
+    ) -> list[Told]:
+        """Judge one reading of the device at registry row ``row``; ``values`` holds what it reports.
+
+        One whose own clock was too far ahead is judged as of its arrival, whatever the device said before.
+        """
         device = self._devices[row]
         device.seen_ms = now_ms
-        if late or (device.time_ms is not None and time_ms <= device.time_ms):
+        if late or (device.time_ms is not None and time_ms <= device.time_ms and not ahead):
             return []
         device.time_ms = time_ms
         kind = self._registry.catalog[device.asset.kind]

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from devices.batch import MARK_LATE
+from devices.batch import MARK_FUTURE, MARK_LATE
 from devices.transition import ACTIVE, CLEARED, SEVERITIES, alert_id
 from simulators.oracle import Oracle
 from storage.records import Record
@@ -252,7 +252,8 @@ def _alerts(house: House, records: list[Record]) -> Iterator[str]:
             )
             for row, time_ms, marks, values in rows:
                 held = {name: value for name, value in zip(names, values, strict=True) if not math.isnan(value)}
-                told += oracle.reading(row, time_ms, held, record.now_ms, late=bool(marks & MARK_LATE))
+                late, ahead = bool(marks & MARK_LATE), bool(marks & MARK_FUTURE)
+                told += oracle.reading(row, time_ms, held, record.now_ms, late=late, ahead=ahead)
         told += oracle.tick(record.now_ms)
         for one in told:
             about = f"{one.rule} on {one.entity} since {one.onset_ms}"

@@ -131,8 +131,9 @@ class Rehearsal:
         )
         self.store.forgets_s = 0.8 * self.settings.store.hold_s
         self.faults = draw_faults(plan, self.calm_s)
-        taken_over = any(fault.name == "taken over" for fault in self.faults)
-        self.town = town.write_script(dice("town"), self.calm_s, self.calm_s + CALM_S + taken_over * TAKEN_OVER_S)
+        names = {fault.name for fault in self.faults}
+        until_s = self.calm_s + CALM_S + ("taken over" in names) * TAKEN_OVER_S
+        self.town = town.write_script(dice("town"), self.calm_s, until_s, ahead="clock jumps" not in names)
         self.crashes = draw_crashes(plan, self.calm_s)
         self.clock = StagedClock(lambda: town.START_MS + int(self.loop.now_s * 1000) + self.mischief.jumped_ms)
         self.said: dict[int, town.Spoken] = {}  # by the broker's number

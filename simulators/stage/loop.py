@@ -71,7 +71,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.troubles: list[str] = []
         self._dice = dice
         self._slow_calls = frozenset(slow_calls)
-        self._paused: dict[workers.Worker, None] = {}
+        self._paused: dict[workers.Worker, asyncio.Future[Any]] = {}
         self._living: dict[asyncio.Task[Any], None] = {}
         self._selector = _Jumps(self)
         self._clock_resolution = 1e-9
@@ -168,7 +168,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._after(worker, future, worker.begin(job))
 
     def _go_on(self, worker: workers.Worker, future: asyncio.Future[Any]) -> None:
-        if worker in self._paused:
+        if self._paused.get(worker) is future:  # not what a worker did in an earlier life
             del self._paused[worker]
             self._after(worker, future, worker.go_on())
 
@@ -178,7 +178,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             workers.dismiss(worker)
             self.call_later(self._dice.lag_s(), _deliver, future, result, trouble)
             return
-        self._paused[worker] = None
+        self._paused[worker] = future
         self.call_later(pause_s, self._go_on, worker, future)
 
     def _task(self, loop: asyncio.AbstractEventLoop, coro: Any, **more: Any) -> asyncio.Task[Any]:  # noqa: ANN401

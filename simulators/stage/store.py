@@ -15,6 +15,7 @@ from storage.timeseries import HEARD, MARKS, SENT_MS, History, OwnPoint, Refused
 Point = dict[str, float]
 Place = tuple[str, str, int]
 
+STARTED_MS = 1_781_553_600_000  # its clock at virtual zero; any but 0, which would mean that it never forgets
 MOODS = ("away", "slow", "answer lost", "half taken", "throttled", "asks too much")
 UNWANTED = 13.0  # a field of this value makes the store refuse the reading, as a type conflict would
 UNWANTED_FIELD = {"manhole": "battery_percent", "streetlight": "energy_kwh", "pump": "rain_mm", "truck": "fuel_percent"}
@@ -36,7 +37,7 @@ class StagedStore:
         self.mood = ""
         self.forgets_s = 0.0
         self.forgotten = 0
-        self._started_s = 0.0
+        self._started_s = -3600.0
         self._written: list[tuple[float, Place, Point | None]] = []  # when, where, and what stood there before
         self.points: dict[Place, Point] = {}
         self.writes: dict[Place, int] = {}
@@ -118,7 +119,7 @@ class StagedStore:
         pause(self._dice.lag_s())
         if self.mood == "away":
             raise StoreAway("the store does not answer")
-        return round(self._started_s * 1000)
+        return STARTED_MS + round(self._started_s * 1000)
 
     def kill(self) -> None:
         """End the store at once; what it took last is forgotten, and it begins anew when its mood is well again."""

@@ -18,7 +18,7 @@ from simulators.stage.store import UNWANTED, UNWANTED_FIELD
 
 CITY, ZONE = "linjiang", "Asia/Shanghai"
 START_MS = 1_781_553_600_000  # 2026-06-16 04:00 in Shanghai
-DAY_MS = 86_400_000
+HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 REST_S = 3.0  # before the faults end, nothing in the town changes any more
 TOGETHER_S = 0.5  # messages come in bursts this far apart
 CALM_REPORT_S = 2.0  # how often everybody reports then
@@ -158,11 +158,18 @@ class Town:
     must_be_open: set[tuple[str, str]] = field(default_factory=set)
 
 
-def write_script(dice: Dice, calm_s: float, end_s: float) -> Town:
-    """Draw what happens in the town until the faults end at ``calm_s``, and until everything ends at ``end_s``."""
+def write_script(dice: Dice, calm_s: float, end_s: float, *, ahead: bool) -> Town:
+    """Draw what happens in the town until the faults end at ``calm_s``, and until everything ends at ``end_s``.
+
+    Args:
+        dice: where from.
+        calm_s, end_s: virtual seconds.
+        ahead: whether some readings come from devices whose clock is ahead by hours. Where the host's clock is wrong
+            as well, nobody can tell afterwards what was newer.
+    """
     town = Town()
     for asset in assets():
-        player = _Player(asset, dice, calm_s)
+        player = _Player(asset, dice, calm_s, (3 * HOUR_MS, DAY_MS) if ahead else ())
         town.spoken += player.speak(end_s)
         town.must_be_open |= player.open_in_the_end()
     town.spoken += _strangers(dice, calm_s)
@@ -174,8 +181,9 @@ def write_script(dice: Dice, calm_s: float, end_s: float) -> Town:
 class _Player:
     """One device: its states over time and what it says of them."""
 
-    def __init__(self, asset: Asset, dice: Dice, calm_s: float) -> None:
+    def __init__(self, asset: Asset, dice: Dice, calm_s: float, ahead_ms: tuple[int, ...]) -> None:
         self.asset, self.dice, self.calm_s = asset, dice, calm_s
+        self.off_ms = (*ahead_ms, -365 * DAY_MS)
         self.topic = up(CITY, asset.kind, asset.id)
         self.skew_ms = dice.whole(-400, 400)
         self.every_s = dice.between(1.2, 4.0)
@@ -219,7 +227,7 @@ class _Player:
         if draw < 0.08:
             readings = [self._reading(at_s - back) for back in (0.9, 0.6, 0.3)] + readings
         elif draw < 0.10:
-            readings = [self._reading(at_s, off_ms=dice.pick((DAY_MS, 3 * 3_600_000, -365 * DAY_MS)))]
+            readings = [self._reading(at_s, off_ms=dice.pick(self.off_ms))]
         message = self._spoken(at_s, readings)
         late_s = dice.between(0.1, min(12.0, self.calm_s - at_s - 0.2)) if dice.chance(0.06) else 0.0
         yield Spoken(at_s + late_s, message.topic, message.payload, message.readings)

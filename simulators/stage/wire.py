@@ -93,7 +93,7 @@ class Line(asyncio.Transport):
             self._down_s = max(self._down_s + APART_S, self._loop.now_s + self._dice.lag_s())
             self._loop.call_at(self._down_s, self._end, None)
             return
-        if last and not self.gone and not self.dark:
+        if last and not self.gone and not self.dark and self._down_s < self._loop.now_s:  # nothing is on its way
             self._waiting += last
             if not self._paused:
                 self._hand_over()

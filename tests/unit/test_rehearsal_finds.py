@@ -134,6 +134,18 @@ def test_a_host_clock_set_back_by_an_hour_blinds_no_rule(tmp_path: Path) -> None
         house.close()
 
 
+def test_nor_is_it_blind_when_it_begins_anew_with_a_wrong_clock(tmp_path: Path) -> None:
+    """Seed 23: a new life knew nothing of the correction, and judged readings by their arrival that seemed old."""
+    house = SmallHouse(tmp_path, now_ms=NOW)
+    try:
+        assert house.hear("cover-0001", at_ms=NOW, cover_open=0) == []
+        sent = Sent(up(CITY, "manhole", "cover-0001"), json.dumps({"ts": NOW + 1000, "cover_open": 1}).encode())
+        (batch,) = house.decoder.decode([sent], NOW - HOUR_MS).batches
+        assert [change.state for change in house.engine.step([batch], NOW + 1000)] == [ACTIVE]
+    finally:
+        house.close()
+
+
 def test_an_alert_that_waits_begins_to_wait_anew_when_the_clock_is_set_back(tmp_path: Path) -> None:
     house = SmallHouse(tmp_path, now_ms=NOW)
     try:

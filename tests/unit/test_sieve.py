@@ -74,13 +74,15 @@ def test_disorder_within_one_group_is_put_in_order_and_nothing_is_late() -> None
     assert not kept.marks.any()
 
 
-def test_other_marks_stay_when_a_row_is_late() -> None:
+def test_a_reading_judged_as_of_its_arrival_is_not_late_nor_is_what_follows_it() -> None:
     sieve = Sieve(5)
     sieve.sift(readings((0, 60, 80)))
     ahead = readings((0, 90, 80))
     ahead.time_ms = np.array([T], dtype=np.int64)
     ahead.marks = np.array([MARK_FUTURE], dtype=np.uint8)
-    assert int(sieve.sift(ahead)[0].marks[0]) == MARK_FUTURE | MARK_LATE
+    assert int(sieve.sift(ahead)[0].marks[0]) == MARK_FUTURE
+    assert int(sieve.sift(readings((0, 30, 81)))[0].marks[0]) == 0
+    assert sieve.late == 0
 
 
 def test_a_clamped_future_reading_sent_again_is_still_a_duplicate() -> None:
