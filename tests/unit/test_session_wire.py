@@ -12,7 +12,7 @@ import pytest
 from ingest import frames
 from ingest.broker_says import DROPPED, FILTERS, UPTIME
 from ingest.inbox import Delivery, Inbox
-from ingest.session import BrokerOptions, Session
+from ingest.session import BrokerOptions, BrokerTroubleError, Session
 
 WELCOME = mqtt5.ConnAckPacket().write()
 GRANTED = mqtt5.SubAckPacket(1, [mqtt5.SubAckReasonCode.GRANTED_QOS_AT_LEAST_ONCE]).write()
@@ -545,3 +545,19 @@ def test_a_broker_that_hangs_up_when_it_is_asked_for_its_counts_is_asked_twice_a
 
     asyncio.run(scene())
     assert questions == 2
+
+
+def test_lines_that_are_closed_without_a_word_are_waited_for_a_minute_at_most_and_a_declared_take_over_longer() -> None:
+    def waits(**how: bool) -> list[float]:
+        session = Session(BrokerOptions("127.0.0.1", 1), ["#"])
+        found = []
+        for _ in range(12):
+            session._note(BrokerTroubleError("closed", **how), 0.1)
+            found.append(session.retry_in_s)
+        return found
+
+    suspected = waits(unexplained=True)
+    assert suspected[2] == 5, "the third in a row raises the suspicion"
+    assert max(suspected) == suspected[-1] == 60
+    assert set(waits(taken_over=True)) == {300}
+    assert max(waits()) <= 30
