@@ -58,10 +58,11 @@ def by_grid(registry: Registry, lamps: npt.NDArray[np.intp], least: int) -> Grou
     Cells merge by fours into 200 m, then 400 m, then 800 m, until there are enough lamps to judge; what is too thin
     even then is left to road and cabinet.
     """
-    cells = [registry.assets[row].grid for row in lamps]
-    found = [_CELL.match(cell) for cell in cells]
-    place = np.array([[int(m[1]), int(m[2])] if m else [0, 0] for m in found], dtype=np.int64).reshape(-1, 2)
-    free = np.array([m is not None for m in found], dtype=bool)
+    cells = registry.group("grid")
+    code = cells.code[lamps]
+    found = [*(_CELL.match(name) for name in cells.names), None]  # the last answers for code -1
+    places = np.array([[int(m[1]), int(m[2])] if m else [0, 0] for m in found], dtype=np.int64)
+    place, free = places[code], np.array([m is not None for m in found], dtype=bool)[code]
     member = np.full(len(lamps), -1, dtype=np.int64)
     names: list[str] = []
     sizes: list[float] = []
@@ -71,11 +72,12 @@ def by_grid(registry: Registry, lamps: npt.NDArray[np.intp], least: int) -> Grou
             break
         _, block, count = np.unique(place[rows] >> level, axis=0, return_inverse=True, return_counts=True)
         block = block.ravel()
+        order = np.split(np.argsort(block, kind="stable"), np.cumsum(count)[:-1])
         for number in np.flatnonzero(count >= least):
-            inside = rows[block == number]
-            labels, held = np.unique([cells[k] for k in inside], return_counts=True)
+            inside = rows[order[number]]
+            labels, held = np.unique(code[inside], return_counts=True)
             member[inside] = len(names)
-            names.append(str(labels[held.argmax()]))
+            names.append(min(cells.names[label] for label in labels[held == held.max()]))
             sizes.append(GRID_M * 2**level)
             free[inside] = False
     return Groups("grid", names, member, np.array(sizes), [""] * len(names), int((member < 0).sum()))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 import numpy.typing as npt
 
@@ -12,13 +10,16 @@ from devices.registry import Registry
 Places = npt.NDArray[np.signedinteger]
 
 
-def ids_of(registry: Registry, rows: Iterable[int]) -> npt.NDArray[np.bytes_]:
+def ids_of(registry: Registry, rows: Places) -> npt.NDArray[np.bytes_]:
     """Return the device ids of registry rows, as an array without objects."""
-    return np.array([registry.assets[row].id for row in rows], dtype=np.bytes_)
+    found: npt.NDArray[np.bytes_] = registry.columns.ids[rows]
+    return found
 
 
 def places_of(registry: Registry, rows: npt.NDArray[np.intp], ids: npt.NDArray[np.generic]) -> npt.NDArray[np.intp]:
     """Return for each saved id its place in ``rows`` (sorted registry rows), -1 where it has none."""
+    if np.array_equal(ids, registry.columns.ids[rows]):  # most often nothing has changed
+        return np.arange(len(rows))
     now = registry.row
     found = np.array([now.get(name.decode(), -1) for name in ids.tolist()], dtype=np.intp)
     if not len(rows):

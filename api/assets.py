@@ -141,9 +141,7 @@ def _page(
             raise Problem(400, f"'state' is one of {', '.join(schemas.STATES)}; found '{state}'.")
         chosen = chosen[states[chosen] == schemas.STATES.index(state) - 1]
     if find:
-        part, assets = find.casefold(), house.registry.assets
-        kept = [row for row in chosen if part in assets[row].id or part in assets[row].name.casefold()]
-        chosen = np.array(kept, dtype=np.intp)
+        chosen = np.intersect1d(chosen, house.registry.columns.holding(find))
     page = chosen[chosen > after][:limit]
     more = len(page) > 0 and page[-1] != chosen[-1]
     return {
@@ -162,7 +160,8 @@ def _chosen(house: House, wanted: dict[str, str]) -> npt.NDArray[np.intp]:
     if kind is not None:
         chosen &= registry.kind == registry.catalog[kind].index
     if role is not None:
-        chosen &= np.array([asset.role == role for asset in registry.assets], dtype=bool)
+        roles = registry.columns.coded["role"]
+        chosen &= roles.code == (roles.names.index(role) if role in roles.names else -2)
     for place, name in wanted.items():
         group = registry.group(place)
         chosen &= group.code == (group.names.index(name) if name in group.names else -2)
@@ -194,10 +193,9 @@ def _last(house: House, name: str) -> dict[str, Any]:
     if name not in house.registry.catalog.kinds:
         raise Problem(400, f"No kind '{name}'; known: {', '.join(house.registry.catalog.kinds)}.")
     live = house.engine.fleet.live[name]
-    assets = house.registry.assets
     return {
         "kind": name,
-        "id": [assets[row].id for row in live.rows],
+        "id": house.registry.ids_of(live.rows),
         "time_ms": [None if each == NEVER else each for each in live.time_ms.tolist()],
         "seen_ms": [None if each == NEVER else each for each in live.seen_ms.tolist()],
         "values": {field.name: live.values[column].tolist() for column, field in enumerate(live.kind.fields)},

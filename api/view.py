@@ -30,8 +30,8 @@ class View:
         """Return a short name of the present registry, by which row numbers hold."""
         registry = self.house.registry
         if registry is not self._registry:
-            ids = "\n".join(asset.id for asset in registry.assets)
-            self._revision = hashlib.blake2s(ids.encode(), digest_size=6).hexdigest()
+            ids = b"\n".join(registry.columns.ids.tolist())
+            self._revision = hashlib.blake2s(ids, digest_size=6).hexdigest()
             self._registry = registry
         return self._revision
 
@@ -62,7 +62,7 @@ class View:
         return {
             "revision": self.revision(),
             "kinds": list(registry.catalog.kinds),
-            "id": [asset.id for asset in registry.assets],
+            "id": registry.ids_of(slice(None)),
             "kind": registry.kind.tolist(),
             "role": registry.role.tolist(),
             "lon": np.round(lon, 7).tolist(),  # 1 cm

@@ -25,6 +25,7 @@ READINGS_MAX = 2000  # readings in one message
 FUTURE_MS = 120_000  # device clocks further ahead than this are clamped (docs/sources.md)
 OLDEST_MS = 946_684_800_000  # 2000-01-01: before this a device's clock was never set
 EXACT_MAX = 2**53  # whole numbers beyond it do not fit a column of float64
+TOPICS_MAX = 50_000  # topics that are kept at hand; others are looked up anew, which costs a microsecond and a half
 NEWEST_MS = 4_102_444_800_000  # 2100-01-01: beyond this the unit is not milliseconds
 
 REASONS = ("topic", "kind", "unknown_device", "too_large", "unreadable", "wrong_form", "clock", "identity", "too_often")
@@ -101,6 +102,7 @@ class Decoder:
         self.registry = registry
         self.city = city
         self.set_back_ms = 0
+        self._prefix = f"{topics.PREFIX}/{city}/"
         self._targets: dict[str, _Target] = {}
         self._kinds: list[Kind] = list(registry.catalog)
         self._one: list[Callable[[bytes], Any]] = []
@@ -190,6 +192,9 @@ class Decoder:
         return readings
 
     def _resolve(self, delivery: Delivery, now_ms: int) -> _Target | Reject:
+        target = self._known(delivery.topic)
+        if target is not None:
+            return target
         address = topics.parse(delivery.topic)
         if address is None or address.city != self.city:
             detail = f"expected {topics.up(self.city, '{kind}', '{device_id}')}"
@@ -198,13 +203,21 @@ class Decoder:
         if kind is None:
             detail = f"no kind '{address.kind}'; known: {', '.join(self.registry.catalog.kinds)}"
             return Reject(delivery.topic, delivery.payload, "kind", detail, address.device_id, "", now_ms)
-        row = self.registry.row.get(address.device_id)
-        if row is None or self.registry.kind[row] != kind.index:
-            detail = f"no {kind.name} '{address.device_id}' in the registry"
-            who = (address.device_id, kind.name)
-            return Reject(delivery.topic, delivery.payload, "unknown_device", detail, *who, now_ms)
-        target = _Target(row, kind.index)
-        self._targets[delivery.topic] = target  # bounded by the registry: strangers are never remembered
+        detail = f"no {kind.name} '{address.device_id}' in the registry"
+        who = (address.device_id, kind.name)
+        return Reject(delivery.topic, delivery.payload, "unknown_device", detail, *who, now_ms)
+
+    def _known(self, topic: str) -> _Target | None:
+        """Return who a topic belongs to when it is one of ours, and remember it; None for everything else."""
+        if not topic.startswith(self._prefix) or not topic.endswith("/up"):
+            return None
+        name, _, device_id = topic[len(self._prefix) : -3].partition("/")
+        kind, row = self.registry.catalog.kinds.get(name), self.registry.row.get(device_id)
+        if kind is None or row is None or self.registry.kind[row] != kind.index:
+            return None
+        if len(self._targets) >= TOPICS_MAX:
+            self._targets.clear()
+        target = self._targets[topic] = _Target(row, kind.index)
         return target
 
     def _refuse(self, delivery: Delivery, trouble: Exception, now_ms: int) -> Reject:

@@ -6,51 +6,17 @@ A device's row is given once and never again to another; it is the number that b
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from devices.geometry import LocalProjection, grid_cell
+from devices.asset import PLACES, Asset
+from devices.assetcolumns import Assets, Coded, Columns, Index, columns_of
+from devices.geometry import GRID_M, LocalProjection, grid_cell
 from devices.kinds import Catalog
 
-PLACES = ("district", "street", "road", "cabinet", "circuit", "grid", "owner", "keeper")
-
-
-@dataclass(frozen=True, slots=True)
-class Asset:
-    """What is known of one device.
-
-    Attributes:
-        id: device id, as in its topic.
-        kind, role: as declared in the catalog.
-        name: what people call it.
-        lon, lat: WGS-84 degrees; of a truck, its depot.
-        district, street, road: where it stands.
-        cabinet: id of the streetlight cabinet, or of the pump station, that feeds or holds it.
-        circuit: circuit of the cabinet.
-        pole_index: place on the circuit, from the cabinet outwards; -1 where that means nothing.
-        grid: 100 m cell; computed from the position when empty.
-        owner, keeper: the unit that owns it and the one that looks after it.
-        facts: numbers by fact name (``rated_power_w``).
-    """
-
-    id: str
-    kind: str
-    role: str
-    name: str = ""
-    lon: float = float("nan")
-    lat: float = float("nan")
-    district: str = ""
-    street: str = ""
-    road: str = ""
-    cabinet: str = ""
-    circuit: str = ""
-    pole_index: int = -1
-    grid: str = ""
-    owner: str = ""
-    keeper: str = ""
-    facts: Mapping[str, float] = field(default_factory=dict)
+__all__ = ["PLACES", "Asset", "Grouping", "Permit", "Registry", "Road"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,21 +63,26 @@ class Grouping:
 class Registry:
     """All assets of a city, immutable once built; a change builds a new one.
 
-    Attributes:
+    Args:
         catalog: the kinds.
-        assets: by row.
+        assets: in the order of their rows, as objects or as columns.
+        roads, permits: as imported.
+        centre: lon, lat degrees of the plane's origin; the middle of the assets by default.
+
+    Attributes:
+        columns: what is known of the assets, by row.
+        assets: the same as objects, made when asked for.
         row: device id to row.
         projection: metres about the city's centre.
         kind, role: (n,) indexes into the catalog's kinds and the kind's roles.
-        lon, lat, east, north: (n,) degrees, and metres from the centre; NaN where unknown.
+        lon, lat: (n,) degrees, NaN where unknown.
         pole_index: (n,) place on the circuit, -1 where none.
-        roads, permits: as imported.
     """
 
     def __init__(
         self,
         catalog: Catalog,
-        assets: Sequence[Asset],
+        assets: Sequence[Asset] | Columns,
         roads: Iterable[Road] = (),
         permits: Iterable[Permit] = (),
         centre: tuple[float, float] | None = None,
@@ -119,37 +90,45 @@ class Registry:
         self.catalog = catalog
         self.roads = list(roads)
         self.permits = list(permits)
-        self.lon = np.array([a.lon for a in assets], dtype=np.float64)
-        self.lat = np.array([a.lat for a in assets], dtype=np.float64)
+        columns = assets if isinstance(assets, Columns) else columns_of(assets)
+        self.lon, self.lat, self.pole_index = columns.lon, columns.lat, columns.pole_index
         self.projection = LocalProjection(*(centre or self._centre()))
-        self.east, self.north = self.projection.to_metres(self.lon, self.lat)
-        self.assets = [self._with_grid(row, asset) for row, asset in enumerate(assets)]
-        self.row = {asset.id: row for row, asset in enumerate(self.assets)}
-        self.kind = np.array([catalog[a.kind].index for a in assets], dtype=np.int8)
-        self.role = np.array([catalog[a.kind].roles.index(a.role) for a in assets], dtype=np.int8)
-        self.pole_index = np.array([a.pole_index for a in assets], dtype=np.int32)
+        self.kind, self.role = _numbers(catalog, columns)
+        self.columns = columns.with_coded("grid", self._grid(columns))
+        self.assets = Assets(self.columns)
+        self.row: Mapping[str, int] = Index(columns.ids)
         self._facts: dict[str, npt.NDArray[np.float64]] = {}
         self._groups: dict[str, Grouping] = {}
         self._rows: dict[tuple[str, str | None], npt.NDArray[np.intp]] = {}
 
     def __len__(self) -> int:
-        return len(self.assets)
+        return len(self.columns)
+
+    def id_of(self, row: int) -> str:
+        """Return the device id of a row."""
+        found: str = self.columns.ids[row].decode()
+        return found
+
+    def ids_of(self, rows: npt.NDArray[np.integer] | slice) -> list[str]:
+        """Return the device ids of rows."""
+        names: list[bytes] = self.columns.ids[rows].tolist()
+        return [name.decode() for name in names]
 
     def fact(self, name: str) -> npt.NDArray[np.float64]:
         """Return a fact as a column over all rows, NaN where unknown."""
         if name not in self._facts:
-            self._facts[name] = np.array([a.facts.get(name, np.nan) for a in self.assets], dtype=np.float64)
+            column = np.full(len(self), np.nan)
+            known = self.columns.facts.get(name)
+            if known is not None:
+                column[known.row] = known.value
+            self._facts[name] = column
         return self._facts[name]
 
     def group(self, place: str) -> Grouping:
         """Return one place column (``road``, ``cabinet``, ``grid`` …) as numbers."""
         if place not in self._groups:
-            names: dict[str, int] = {}
-            code = np.empty(len(self.assets), dtype=np.int32)
-            for row, asset in enumerate(self.assets):
-                label = getattr(asset, place)
-                code[row] = names.setdefault(label, len(names)) if label else -1
-            self._groups[place] = Grouping(code, list(names))
+            found = self.columns.coded[place]
+            self._groups[place] = Grouping(found.code.astype(np.int32, copy=False), found.names)
         return self._groups[place]
 
     def rows_of(self, kind: str, role: str | None = None) -> npt.NDArray[np.intp]:
@@ -170,9 +149,33 @@ class Registry:
             return 0.0, 0.0
         return float(np.median(self.lon[known])), float(np.median(self.lat[known]))
 
-    def _with_grid(self, row: int, asset: Asset) -> Asset:
-        if asset.grid or np.isnan(self.east[row]) or np.isnan(self.north[row]):
-            return asset
-        values = {name: getattr(asset, name) for name in Asset.__slots__}
-        values["grid"] = grid_cell(float(self.east[row]), float(self.north[row]))
-        return Asset(**values)
+    def _grid(self, columns: Columns) -> Coded:
+        """Return the grid cells, those that no import has named by their positions."""
+        named = columns.coded["grid"]
+        east, north = self.projection.to_metres(self.lon, self.lat)
+        rows = np.flatnonzero((named.code < 0) & ~np.isnan(east) & ~np.isnan(north))
+        if not len(rows):
+            return named
+        cells = np.floor(np.column_stack([east[rows], north[rows]]) / GRID_M)
+        found, member = np.unique(cells, axis=0, return_inverse=True)
+        numbers = {name: number for number, name in enumerate(named.names)}
+        cell_names = [grid_cell(*((cell + 0.5) * GRID_M)) for cell in found]
+        of_cell = np.array([numbers.setdefault(name, len(numbers)) for name in cell_names], dtype=np.int32)
+        code = named.code.astype(np.int32)
+        code[rows] = of_cell[member.reshape(-1)]
+        return Coded(code, list(numbers))
+
+
+def _numbers(catalog: Catalog, columns: Columns) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.int8]]:
+    """Return kinds and roles as the catalog numbers them. Raises KeyError or ValueError for one that it lacks."""
+    kinds, roles = columns.coded["kind"], columns.coded["role"]
+    kind = np.array([catalog[name].index for name in kinds.names], dtype=np.int8)[kinds.code]
+    role = np.zeros(len(columns), dtype=np.int8)
+    for number, name in enumerate(kinds.names):
+        mine = np.flatnonzero(kinds.code == number)
+        used = roles.code[mine]
+        table = np.zeros(len(roles.names) + 1, dtype=np.int8)
+        for code in np.unique(used):
+            table[code] = catalog[name].roles.index(roles.names[code] if code >= 0 else "")
+        role[mine] = table[used]
+    return kind, role

@@ -71,8 +71,9 @@ class Sky:
         self.lon, self.lat = registry.projection.lon0, registry.projection.lat0
         self._observer = Observer(latitude=self.lat, longitude=self.lon)
         self._programme = _programmes(registry, schedule)
-        known = {asset.cabinet for asset in registry.assets} | set(registry.row)
-        self.strangers = tuple(o.cabinet for o in schedule.overrides if o.cabinet not in known)
+        fed = set(registry.columns.coded["cabinet"].names)
+        strangers = (o.cabinet for o in schedule.overrides if o.cabinet not in fed and o.cabinet not in registry.row)
+        self.strangers = tuple(strangers)
         self._sun: dict[int, tuple[int, int]] = {}
         self._offset: dict[int, int] = {}
         self._suns: dict[int, Floats] = {}
@@ -262,7 +263,14 @@ class Sky:
 def _programmes(registry: Registry, schedule: LightingSchedule) -> npt.NDArray[np.int32]:
     """Return for each row which table of nights it follows: 0 the sun, k the k-th override."""
     numbers = {override.cabinet: k + 1 for k, override in enumerate(schedule.overrides)}
-    return np.array([numbers.get(a.cabinet) or numbers.get(a.id) or 0 for a in registry.assets], dtype=np.int32)
+    cabinets = registry.columns.coded["cabinet"]
+    table = np.array([*(numbers.get(name, 0) for name in cabinets.names), 0], dtype=np.int32)  # the last for code -1
+    found: npt.NDArray[np.int32] = table[cabinets.code]
+    for name, number in numbers.items():
+        row = registry.row.get(name)
+        if row is not None and not found[row]:
+            found[row] = number
+    return found
 
 
 def _between(low: Floats, high: Floats, time: Ints) -> Floats:

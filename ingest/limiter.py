@@ -49,8 +49,7 @@ class Limiter:
     @property
     def dry(self) -> list[str]:
         """Return the ids of the devices that are held back just now."""
-        assets = self.decoder.registry.assets
-        return [assets[row].id for row in self._dry.values()]
+        return [self.decoder.registry.id_of(row) for row in self._dry.values()]
 
     def take_up(self, decoder: Decoder) -> None:
         """Go on with a decoder whose registry has grown; nobody's bucket is filled by it."""

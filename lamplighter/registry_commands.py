@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import numpy as np
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -67,15 +68,18 @@ def list_devices(settings: Settings, kind: str, road: str, limit: int) -> None:
     kinds = [one.name for one in registry.catalog]
     if kind and kind not in kinds:
         raise ConfigError([f"--kind: expected one of {', '.join(kinds)}; found '{kind}'"])
-    chosen = [a for a in registry.assets if (not kind or a.kind == kind) and (not road or a.road == road)]
+    rows = registry.rows_of(kind) if kind else np.arange(len(registry))
+    if road:
+        roads = registry.group("road")
+        rows = rows[roads.code[rows] == (roads.names.index(road) if road in roads.names else -2)]
     table = Table("id", "kind", "role", "name", "district", "road", "cabinet", "grid")
-    for asset in chosen[:limit]:
+    for asset in (registry.assets[row] for row in rows[:limit]):
         table.add_row(
             asset.id, asset.kind, asset.role, asset.name, asset.district, asset.road, asset.cabinet, asset.grid
         )
     console = make_console()
     console.print(table)
-    console.print(f"{min(limit, len(chosen))} of {len(chosen)} devices")
+    console.print(f"{min(limit, len(rows))} of {len(rows)} devices")
 
 
 def show_device(settings: Settings, device_id: str) -> int:

@@ -216,7 +216,7 @@ def groups_of(
         rows: only these; all by default.
     """
     chosen = np.arange(len(registry)) if rows is None else np.asarray(rows, dtype=np.int64)
-    ids = np.array([registry.assets[row].id for row in chosen], dtype=np.bytes_)
+    ids = registry.columns.ids[chosen]
     facts = np.stack([registry.fact(name)[chosen] for name in FACTS])
     with np.errstate(divide="ignore", invalid="ignore"):
         coarse = np.nan_to_num(np.round(np.log(facts) / np.log(STEP)), nan=999.0, neginf=999.0).astype(np.int64)

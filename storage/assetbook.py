@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import math
+import secrets
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+import numpy as np
+from sqlalchemy import Connection, Text, bindparam, cast, delete, func, insert, select, update
 
+from devices.assetcolumns import Builder, Columns
 from devices.kinds import Catalog
 from devices.registry import Asset, Permit, Registry, Road
 from devices.yamlfile import ConfigError
-from storage import tables
+from storage import assetcache, tables
 from storage.database import chunks
 
 E7 = 10_000_000  # the city's centre is kept in whole 1e-7 degrees, 1 cm
 CENTRE = ("centre_lon_e7", "centre_lat_e7")
-VERSION = "registry_version"
+VERSION, STAMP = "registry_version", "registry_stamp"
+READ_AT_ONCE = 20_000  # assets
+CACHED_FROM = 5_000  # assets; a smaller registry is read as quickly as its file
 
 
 class ImportSummary(NamedTuple):
@@ -44,6 +51,7 @@ def import_all(
     _permits(connection, papers)
     if ways or papers or summary.added or summary.changed:
         _put(connection, VERSION, version(connection) + 1)
+        restamp(connection)
     return summary
 
 
@@ -58,19 +66,69 @@ def _put(connection: Connection, name: str, number: int) -> None:
     connection.execute(insert(tables.tallies).values(name=name, number=number))
 
 
-def load(connection: Connection, catalog: Catalog) -> Registry:
-    """Return the registry. Raises ConfigError when it holds kinds that ``catalog`` does not."""
-    found = connection.execute(select(tables.assets).order_by(tables.assets.c.row)).mappings().all()
-    strange = Counter(r["kind"] for r in found if r["kind"] not in catalog.kinds)
+def load(connection: Connection, catalog: Catalog, cache: Path | None = None) -> Registry:
+    """Return the registry.
+
+    Args:
+        cache: file of its columns; made anew where it is not of the latest import (storage/assetcache.py).
+
+    Raises:
+        ConfigError: it holds kinds that ``catalog`` does not, or lacks a row.
+    """
+    mark = stamp(connection)
+    columns = assetcache.read(cache, mark) if cache is not None and mark else None
+    known = columns is not None
+    if columns is None:
+        columns = _read(connection)
+    _check_kinds(columns, catalog)
+    registry = Registry(catalog, columns, _load_roads(connection), _load_permits(connection), _centre(connection))
+    if cache is not None and mark and not known and len(registry) >= CACHED_FROM:
+        assetcache.write(cache, mark, registry.columns)
+    return registry
+
+
+def stamp(connection: Connection) -> int:
+    """Return a number that no other contents of the registry have had, 0 where nothing has been imported."""
+    table = tables.tallies
+    return int(connection.execute(select(table.c.number).where(table.c.name == STAMP)).scalar() or 0)
+
+
+def restamp(connection: Connection) -> None:
+    """Draw the stamp anew: what was remembered of the registry elsewhere is of no use any more."""
+    _put(connection, STAMP, 1 + secrets.randbelow((1 << 62) - 1))
+
+
+def _read(connection: Connection) -> Columns:
+    """Read all assets. Raises ConfigError when a row is missing."""
+    table = tables.assets
+    wanted = [table.c[name] for name in Asset.__slots__ if name != "facts"]
+    query = select(table.c.row, *wanted, cast(table.c.facts, Text)).order_by(table.c.row)
+    names = [*Asset.__slots__[:-1], "facts"]
+    builder, expected = Builder(), 0
+    facts: dict[str, dict[str, float]] = {}
+    found = connection.execution_options(yield_per=READ_AT_ONCE).execute(query)
+    for part in found.partitions():
+        rows, *columns = zip(*part, strict=True)
+        if rows != tuple(range(expected, expected + len(rows))):
+            missing = next(at for at, row in enumerate(rows, expected) if row != at)
+            raise ConfigError([f"the registry's row {missing} is missing: restore the operations database"])
+        texts = columns.pop()
+        for text in dict.fromkeys(texts):
+            if text not in facts:
+                facts[text] = json.loads(text)
+        builder.add(dict(zip(names, [*columns, [facts[text] for text in texts]], strict=True)))
+        facts.clear()
+        expected += len(rows)
+    return builder.columns()
+
+
+def _check_kinds(columns: Columns, catalog: Catalog) -> None:
+    kinds = columns.coded["kind"]
+    counts = np.bincount(kinds.code, minlength=len(kinds.names)).tolist()
+    strange = {name: count for name, count in zip(kinds.names, counts, strict=True) if name not in catalog.kinds}
     if strange:
         told = ", ".join(f"{count} of '{kind}'" for kind, count in strange.items())
         raise ConfigError([f"the registry holds assets of kinds that are not declared: {told}; declare them again"])
-    assets = []
-    for expected, row in enumerate(found):
-        if row["row"] != expected:
-            raise ConfigError([f"the registry's row {expected} is missing: restore the operations database"])
-        assets.append(_asset(dict(row)))
-    return Registry(catalog, assets, _load_roads(connection), _load_permits(connection), _centre(connection))
 
 
 def _assets(connection: Connection, given: list[Asset]) -> ImportSummary:
@@ -78,7 +136,8 @@ def _assets(connection: Connection, given: list[Asset]) -> ImportSummary:
     if twice:
         raise ConfigError([f"the id '{name}' is given to more than one asset" for name in twice])
     known: dict[str, dict[str, Any]] = {}
-    for part in chunks([a.id for a in given]):
+    next_row = int(connection.execute(select(func.coalesce(func.max(tables.assets.c.row), -1))).scalar_one()) + 1
+    for part in chunks([a.id for a in given]) if next_row else ():
         for row in connection.execute(select(tables.assets).where(tables.assets.c.id.in_(part))).mappings():
             known[row["id"]] = dict(row)
     moved = [a for a in given if a.id in known and known[a.id]["kind"] != a.kind]
@@ -86,7 +145,6 @@ def _assets(connection: Connection, given: list[Asset]) -> ImportSummary:
         raise ConfigError(
             [f"'{a.id}' is a {known[a.id]['kind']} in the registry, not a {a.kind}: give it a new id" for a in moved]
         )
-    next_row = int(connection.execute(select(func.coalesce(func.max(tables.assets.c.row), -1))).scalar_one()) + 1
     added: list[dict[str, Any]] = []
     changed: list[dict[str, Any]] = []
     for asset in given:
@@ -109,13 +167,6 @@ def _columns(asset: Asset) -> dict[str, Any]:
         columns[name] = None if math.isnan(columns[name]) else columns[name]
     columns["facts"] = {name: value for name, value in sorted(asset.facts.items()) if not math.isnan(value)}
     return columns
-
-
-def _asset(columns: dict[str, Any]) -> Asset:
-    columns.pop("row")
-    for name in ("lon", "lat"):
-        columns[name] = math.nan if columns[name] is None else columns[name]
-    return Asset(**columns)
 
 
 def _fix_centre(connection: Connection) -> None:

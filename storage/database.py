@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from threading import RLock
 from typing import Any
 
@@ -30,16 +31,22 @@ class Database:
 
     Args:
         url: an SQLAlchemy URL, ``sqlite:///…/operations.db`` or ``postgresql+psycopg://…``.
+
+    Attributes:
+        file: of an SQLite database, None where it is elsewhere or in memory only.
     """
 
     def __init__(self, url: str) -> None:
         parsed = make_url(url)
         self.is_sqlite = parsed.get_backend_name() == "sqlite"
         options: dict[str, Any] = {}
+        self.file: Path | None = None
         if self.is_sqlite:
             options["connect_args"] = {"timeout": BUSY_S, "check_same_thread": False}
             if parsed.database in (None, "", ":memory:"):
                 options["poolclass"] = StaticPool
+            else:
+                self.file = Path(str(parsed.database))
         self.engine = create_engine(parsed, **options)
         self._writer = self.engine.execution_options(writes=True)
         self._lock = RLock()  # our own threads queue here instead of at the file's lock

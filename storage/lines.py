@@ -29,6 +29,7 @@ PATTERNS_MAX = 12  # patterns of present fields that are written apart, quicker 
 _ENCODED = re.compile(r"[%\\\x00-\x1f\x7f]")
 _SPECIAL = re.compile(r"([,= ])")
 _DECODED = re.compile(r"%([0-9A-F]{2})")
+HEADS_MAX = 50_000  # devices whose tags are kept at hand; a city of a million is not all kept twice
 _TIME = "time_ms"  # no field's name (devices.kinds.RESERVED)
 
 _encode = msgspec.json.Encoder().encode
@@ -66,7 +67,7 @@ class Lines(NamedTuple):
 
 
 class LineWriter:
-    """Writes batches of one registry; remembers the measurement and tags of every device heard.
+    """Writes batches of one registry; remembers the measurement and tags of devices heard lately.
 
     Args:
         registry: who the rows are.
@@ -74,7 +75,8 @@ class LineWriter:
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
-        self._heads: list[bytes | None] = [None] * len(registry)
+        self._heads: dict[int, bytes] = {}
+        self._around: dict[tuple[str | int, ...], tuple[bytes, bytes]] = {}
         self._shapes: dict[tuple[str, ...], Callable[..., Any]] = {}
 
     def lines(self, batch: Batch) -> Lines:
@@ -166,18 +168,28 @@ class LineWriter:
 
     def _heads_of(self, devices: list[int], kind: str) -> Iterable[bytes]:
         heads = self._heads
-        found = [heads[row] for row in devices]
+        found = [heads.get(row) for row in devices]
         if None in found:
+            if len(heads) >= HEADS_MAX:
+                heads.clear()
             for row in set(devices):
-                if heads[row] is None:
+                if row not in heads:
                     heads[row] = self._head(row, kind)
             found = [heads[row] for row in devices]
         return found  # type: ignore[return-value]
 
     def _head(self, row: int, kind: str) -> bytes:
-        asset = self.registry.assets[row]
-        tags = {"device": asset.id, "role": asset.role, **{place: getattr(asset, place) for place in TAGS}}
-        return head(kind, tags).encode()
+        columns = self.registry.columns
+        names = ("role", *TAGS)
+        key: tuple[str | int, ...] = (kind, *(int(columns.coded[name].code[row]) for name in names))
+        around = self._around.get(key)
+        if around is None:
+            if len(self._around) >= HEADS_MAX:
+                self._around.clear()
+            tags = {"device": "@", **{name: columns.text(name, row) for name in names}}
+            before, device, after = head(kind, tags).partition("device=@")
+            around = self._around[key] = (f"{before}{device[:-1]}".encode(), after.encode())
+        return around[0] + escape(self.registry.id_of(row)).encode() + around[1]
 
 
 def head(measurement: str, tags: dict[str, str]) -> str:

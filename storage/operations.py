@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from devices.kinds import Catalog
 from devices.payloads import Reject
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 _CONFIRMED, _STARTED = "confirmed_position", "store_started_ms"
+REGISTRY_FILE = "registry.npz"
 _POSITION, _STORED, _QUARANTINED, _KEPT = "shipped_position", "stored:", "quarantined:", "kept:"
 
 
@@ -69,6 +71,8 @@ class Operations:
     Args:
         url: SQLAlchemy URL; SQLite by default, PostgreSQL by URL.
         limits: sizes of the quarantine; beyond them the oldest messages go and are counted.
+        cache: file that the registry's columns are kept in, so that a large city starts quickly; beside an SQLite
+            database by default.
 
     Raises:
         SchemaTooNewError: a newer Lamplighter has written this database.
@@ -79,8 +83,10 @@ class Operations:
         url: str,
         *,
         limits: Limits | None = None,
+        cache: Path | None = None,
     ) -> None:
         self._database = Database(url)
+        self._cache = cache or (self._database.file and self._database.file.with_name(REGISTRY_FILE))
         self._limits = limits or Limits()
         try:
             migrate(self._database)
@@ -108,7 +114,7 @@ class Operations:
     def load_registry(self, catalog: Catalog) -> Registry:
         """Return the registry. Raises ConfigError when it holds kinds that ``catalog`` does not declare."""
         with self._database.reading() as connection:
-            return assetbook.load(connection, catalog)
+            return assetbook.load(connection, catalog, self._cache)
 
     def registry_version(self) -> int:
         """Return a number that grows with every import that may have changed anything."""

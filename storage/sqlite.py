@@ -205,8 +205,7 @@ def _rows(batch: Batch, registry: Registry) -> tuple[tuple[str, ...], list[tuple
     for name, values, present in (*extras, (SENT_MS, batch.sent_ms, clamped)):
         if present.any():
             add(name, values, present)
-    assets = registry.assets
-    devices = [assets[row].id for row in batch.device.tolist()]
+    devices = registry.ids_of(batch.device)
     return tuple(names), list(zip(devices, batch.time_ms.tolist(), *columns, strict=True))
 
 

@@ -1,0 +1,92 @@
+"""The registry's columns in one file beside the data, so that a restart need not ask the database a million times.
+
+The file carries the stamp of the import that made it, a number drawn anew whenever an import changes anything and kept
+in the database; a file with another stamp, of another form, or damaged, is made anew. Losing it costs seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from devices.assetcolumns import Coded, Columns, Sparse, Texts
+
+FORM = 1  # of the file; grows when its contents change
+_HEAD = "head"
+
+
+def read(path: Path, stamp: int) -> Columns | None:
+    """Return the columns of a stamp, None where the file has others, none, or cannot be read."""
+    try:
+        with np.load(path, allow_pickle=False) as found:
+            if _HEAD not in found.files or found[_HEAD].tolist() != [FORM, stamp]:
+                return None
+            return _unpacked({name: found[name] for name in found.files})
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def write(path: Path, stamp: int, columns: Columns) -> bool:
+    """Write columns under a stamp, whole or not at all; return False where the disk has no room or no leave."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}.draft")
+    try:
+        with draft.open("wb") as file:
+            np.savez(file, allow_pickle=False, **{_HEAD: np.array([FORM, stamp], np.int64)}, **_packed(columns))
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        return False
+    return True
+
+
+def _packed(columns: Columns) -> dict[str, npt.NDArray[Any]]:
+    out: dict[str, npt.NDArray[Any]] = {
+        "ids": columns.ids,
+        "lon": columns.lon,
+        "lat": columns.lat,
+        "pole_index": columns.pole_index,
+        "name": _bytes(columns.name.text),
+        "name_bounds": columns.name.bounds,
+    }
+    for name, column in columns.coded.items():
+        out[f"code.{name}"] = column.code
+        out[f"names.{name}"] = _bytes("\0".join(column.names))
+        out[f"count.{name}"] = np.array([len(column.names)])
+    for name, fact in columns.facts.items():
+        out[f"rows.{name}"], out[f"values.{name}"] = fact.row, fact.value
+    return out
+
+
+def _unpacked(found: dict[str, npt.NDArray[Any]]) -> Columns:
+    coded = {}
+    for name in (key.removeprefix("code.") for key in found if key.startswith("code.")):
+        names = _text(found[f"names.{name}"]).split("\0") if found[f"count.{name}"][0] else []
+        if len(names) != found[f"count.{name}"][0]:
+            raise ValueError(f"names of {name}")
+        coded[name] = Coded(found[f"code.{name}"], names)
+    facts = {
+        name: Sparse(found[f"rows.{name}"], found[f"values.{name}"])
+        for name in (key.removeprefix("rows.") for key in found if key.startswith("rows."))
+    }
+    return Columns(
+        found["ids"],
+        coded,
+        Texts(_text(found["name"]), found["name_bounds"]),
+        found["lon"],
+        found["lat"],
+        found["pole_index"],
+        facts,
+    )
+
+
+def _bytes(text: str) -> npt.NDArray[np.uint8]:
+    return np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
+
+
+def _text(data: npt.NDArray[np.uint8]) -> str:
+    return data.tobytes().decode("utf-8", "surrogatepass")
