@@ -58,17 +58,20 @@ def check(data: bytes) -> None:
     data = bytes(data)
     opening, step = (OPENINGS[data[0] % 3], data[1]) if len(data) > 1 else (b"", 0)
     stream = opening + data[2:]
-    usual, reading.BUFFER_BYTES = reading.BUFFER_BYTES, 256  # so that it has to grow
-    try:
-        whole = _loop.run_until_complete(_fed([stream]))
-        cut = _loop.run_until_complete(_fed(_pieces(stream, 1 + step)))
-    finally:
-        reading.BUFFER_BYTES = usual
+    whole, cut = fed(stream), fed(stream, 1 + step)
     assert cut == whole, "it matters how the bytes were cut"
 
 
+def fed(stream: bytes, step: int | None = None) -> tuple[list[Delivery], str]:
+    """Feed bytes, cut by ``step``, to a new connection; return what it delivered and why it ended, empty if not."""
+    usual, reading.BUFFER_BYTES = reading.BUFFER_BYTES, 256  # so that it has to grow
+    try:
+        return _loop.run_until_complete(_fed([stream] if step is None else _pieces(stream, step)))
+    finally:
+        reading.BUFFER_BYTES = usual
+
+
 async def _fed(pieces: Sequence[bytes] | Iterator[bytes]) -> tuple[list[Delivery], str]:
-    """Feed bytes to a new connection; return what it delivered and why it ended, empty where it did not."""
     inbox, wire = Inbox(10_000), Wire()
     connection = Connection(OPTIONS, ["a/#"], 1, inbox, Counter())
     connection.connection_made(wire)

@@ -135,7 +135,11 @@ def test_bytes_of_any_kind_from_a_broker_end_in_deliveries_and_a_stated_reason(
 
 
 def test_a_packet_announced_as_256_megabytes_ends_the_connection_before_it_is_gathered() -> None:
-    within_limit(frames.check, b"\x02\x40\x32\xff\xff\xff\x7f\x00\x01a" + bytes(5000))
+    announced = b"\x32\xff\xff\xff\x7f\x00\x01a" + bytes(5000)
+    within_limit(frames.check, b"\x02\x40" + announced)
+    delivered, words = frames.fed(frames.OPENINGS[2] + announced[:20])
+    assert not delivered
+    assert "268435460 bytes; at most 65536 were allowed" in words
 
 
 WORDS = st.sampled_from(

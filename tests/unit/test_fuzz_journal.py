@@ -213,6 +213,18 @@ def test_a_mutilated_snapshot_gives_way_to_the_one_before(changes: list[tuple[in
     assert arrays["onset_ms"].tolist() == list(range(position * 10))
 
 
+def test_each_byte_of_a_snapshots_head_is_watched_over(tmp_path: Path) -> None:
+    for number in (1, 2):
+        snapshot.save(tmp_path, number, {"onset_ms": np.arange(number * 10)})
+    newest = max(tmp_path.iterdir())
+    whole = newest.read_bytes()
+    for place in range(40):
+        newest.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        found = snapshot.load(tmp_path)
+        assert found is not None
+        assert found[0] == 1
+
+
 def test_no_snapshot_at_all_is_no_snapshot(tmp_path: Path) -> None:
     for number in range(1, 4):
         (tmp_path / f"snapshot-{number:012d}.snap").write_bytes(b"LLS1" * number)
