@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +19,9 @@ from storage.segments import sync_folder
 Arrays = dict[str, npt.NDArray[np.generic]]
 
 KEPT = 2  # the newest, and one to fall back on
-_HEAD = struct.Struct("<4sQQI")  # mark, position, length, CRC32 of position, length and body
-_MARK = b"LLS1"
+_HEAD = struct.Struct("<4sQQI")  # mark, position, length, CRC32 of body, position and length
+_MARK = b"LLS2"
+_PIECE = 1 << 20
 
 
 def save(folder: Path, position: int, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
@@ -34,16 +36,15 @@ def save(folder: Path, position: int, arrays: Mapping[str, npt.NDArray[np.generi
         OSError: the disk refused; the snapshots before stay as they are.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **dict(arrays))
-    body = buffer.getvalue()
-    head = _HEAD.pack(_MARK, position, len(body), _crc(position, body))
     target = folder / f"snapshot-{_number(folder) + 1:012d}.snap"
     draft = target.with_suffix(".draft")
     try:
         with draft.open("wb") as file:
-            file.write(head)
-            file.write(body)
+            file.write(bytes(_HEAD.size))
+            body = _Body(file)
+            np.savez(body, allow_pickle=False, **dict(arrays))
+            file.seek(0)
+            file.write(_HEAD.pack(_MARK, position, body.length, _sealed(body.crc, position, body.length)))
             file.flush()
             os.fsync(file.fileno())
         draft.replace(target)
@@ -66,13 +67,16 @@ def load(folder: Path) -> tuple[int, Arrays] | None:
 
 def _read(path: Path) -> tuple[int, Arrays] | None:
     try:
-        data = path.read_bytes()
-        mark, position, length, checksum = _HEAD.unpack_from(data)
-        body = data[_HEAD.size :]
-        if mark != _MARK or len(body) != length or _crc(position, body) != checksum:
-            return None
-        with np.load(io.BytesIO(body), allow_pickle=False) as arrays:
-            return position, {name: arrays[name] for name in arrays.files}
+        with path.open("rb") as file:
+            mark, position, length, checksum = _HEAD.unpack(file.read(_HEAD.size))
+            crc = found = 0
+            while piece := file.read(_PIECE):
+                crc, found = zlib.crc32(piece, crc), found + len(piece)
+            if mark != _MARK or found != length or _sealed(crc, position, length) != checksum:
+                return None
+            file.seek(_HEAD.size)
+            with np.load(file, allow_pickle=False) as arrays:
+                return position, {name: arrays[name] for name in arrays.files}
     except (OSError, struct.error, ValueError, zipfile.BadZipFile):
         return None
 
@@ -82,5 +86,24 @@ def _number(folder: Path) -> int:
     return int(newest.removeprefix("snapshot-"))
 
 
-def _crc(position: int, body: bytes) -> int:
-    return zlib.crc32(body, zlib.crc32(struct.pack("<QQ", position, len(body))))
+def _sealed(crc: int, position: int, length: int) -> int:
+    return zlib.crc32(struct.pack("<QQ", position, length), crc)
+
+
+class _Body:
+    """Passes on what is written, with its length and checksum: a large city's state is not held in memory again."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.crc = self.length = 0
+        self._file = file
+
+    def write(self, data: bytes) -> int:
+        self.crc = zlib.crc32(data, self.crc)
+        self.length += memoryview(data).nbytes
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def read(self, _: int = -1) -> bytes:
+        raise io.UnsupportedOperation("only written to")  # numpy asks whether there is a method, no more
