@@ -52,6 +52,10 @@ def _broker(house: House) -> Part:
         if ends_s is not None and (days := days_left(ends_s, time.time())) < CERTIFICATE_DAYS:
             says = f"connected to {where}, whose certificate ends in {days:.0f} days: renew it"
             return Part("broker", days > CERTIFICATE_DAYS_MIN, says)
+        granted_s = session.welcome.session_expiry_interval if session.welcome else None
+        if granted_s is not None and granted_s < session.options.session_expiry_s:
+            says = f"connected to {where}, which keeps our queue for {granted_s:,} s without us: less than we asked for"
+            return Part("broker", True, says)
         return Part("broker", True, f"connected to {where}")
     return Part("broker", False, f"not connected to {where}: {session.last_error or 'still trying'}")
 

@@ -123,7 +123,6 @@ class Losses:
         self.session = session
         self.gaps = gaps
         self.speed = speed
-        self.settle_ms = min(max(INTERVALS * gaps.slowest_ms, SETTLE_MIN_MS), SETTLE_MAX_MS)
         self._now_ms = now_ms
         self.found: list[Loss] = []
         self.dropped = self.forgotten = self.restarted = 0
@@ -136,6 +135,11 @@ class Losses:
         self._open: Loss | None = None
         self._load()
         session.on_welcome = self._back
+
+    @property
+    def settle_ms(self) -> int:
+        """Return how long after an absence its count is complete: every device has reported again, if it does."""
+        return min(max(INTERVALS * self.gaps.slowest_ms, SETTLE_MIN_MS), SETTLE_MAX_MS)
 
     def look(self) -> None:
         """Look at session and gaps; called every second on the event loop."""

@@ -86,6 +86,9 @@ def test_a_reading_that_comes_late_fills_its_gap() -> None:
     for minute, counter in ((0, 10), (1, 11), (5, 15), (2, 12), (4, 14), (4, 14)):
         city.take("meter", (0, at(minute), counter))
     assert city.gaps.counted == {"meter": 1}
+    city.take("meter", (0, at(3), 13))
+    city.take("meter", (0, at(3.5), 13))
+    assert city.gaps.counted == {"meter": 0}, "no more can come late than is missing"
 
 
 @pytest.mark.parametrize(("before", "after"), [(40_000, 0), (500, 0), (7, 30_000)])

@@ -129,7 +129,11 @@ def test_a_forgotten_queue_is_told_at_once_and_what_is_missing_when_it_is_known(
     life.welcome(resumed=False)
     life.session.connected = False
     life.now_ms += 1_800_000
-    life.welcome(resumed=False)
+    life.session.on_welcome(mqtt5.ConnAckPacket(session_present=False))
+    assert life.gaps.absence is not None, "before the first message after it, not at the next look"
+    assert (life.gaps.absence.from_ms, life.gaps.absence.until_ms) == (START_MS, life.now_ms)
+    life.session.connected = True
+    life.book.look()
     (words,) = life.words()
     assert words == "away 06-16 04:00:00 to 04:30:00: the broker had forgotten our queue; still counting"
     assert life.grave()
