@@ -13,7 +13,6 @@ from storage.timeseries import OwnPoint
 from tests.fuzz.payloads import CATALOG, NOW
 
 KIND = CATALOG["streetlight"]
-WRITER = LineWriter(Registry(CATALOG, [Asset("lamp-0001", KIND.name, "lamp")]))  # it remembers forms of lines
 
 
 def check(data: bytes) -> None:
@@ -54,10 +53,9 @@ def _point(texts: list[str], numbers: list[float]) -> None:
 def _readings(road: str, numbers: np.ndarray[tuple[int], np.dtype[np.float64]]) -> None:
     values = np.full((len(KIND.fields), 4), np.nan)
     values.flat[: len(numbers)] = numbers
-    WRITER.registry = Registry(CATALOG, [Asset("lamp-0001", KIND.name, "lamp", road=road)])
-    WRITER._heads = [None]  # of another device
+    registry = Registry(CATALOG, [Asset("lamp-0001", KIND.name, "lamp", road=road)])
     batch = make_batch(KIND, NOW, NOW + np.arange(4), [0] * 4, values)
-    found = WRITER.lines(batch)
+    found = LineWriter(registry).lines(batch)
     assert sorted(found.rows.tolist()) == [0, 1, 2, 3]
     for line, row in zip(found.lines, found.rows.tolist(), strict=True):
         parsed = parse_line(line)
