@@ -28,7 +28,8 @@ app.add_typer(devices_app, name="devices")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(dashboards_app, name="dashboards")
 
-MENDABLE = ("SchemaTooNewError", "BrokerStartError")  # by name: their modules are heavy and most commands need neither
+# By name, for their modules are heavy and most commands need none of them.
+MENDABLE = ("SchemaTooNewError", "BrokerStartError", "JournalError")
 
 
 @app.command()

@@ -84,6 +84,10 @@ class Journal:
         except NewerFormatError as trouble:
             self.close()
             raise JournalError(str(trouble)) from trouble
+        except OSError as trouble:
+            self.close()
+            text = f"the journal in {folder} cannot be opened: {trouble}; copy it to a disk that can be read"
+            raise JournalError(text) from trouble
         except BaseException:
             self.close()
             raise

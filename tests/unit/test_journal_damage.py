@@ -250,15 +250,17 @@ LIMITED = textwrap.dedent("""
             taken += 1
     except JournalFullError as full:
         assert "File too large" in str(full), full
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))  # no room for the head of a new segment
     for _ in range(3):
         try:
             journal.append(lamp_record(catalog, taken))
         except JournalFullError:
             continue
         raise SystemExit("it took a record that does not fit")
-    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    journal.append(lamp_record(catalog, taken))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+    journal.append(lamp_record(catalog, taken))  # in a file of its own
     journal.sync()
+    assert len(list(Path(sys.argv[1]).glob("segment-*.log"))) == 2
     print(taken + 1)
 """)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from devices.kinds import Catalog
-from storage.journal import Journal, JournalFullError
+from storage.journal import Journal, JournalError, JournalFullError
 from storage.ledger import Line, read_ledger
 from storage.operations import Operations
 from storage.shipper import Shipper
@@ -85,3 +86,25 @@ def test_room_is_not_asked_for_beyond_what_a_large_disk_can_spare(
     with pytest.raises(JournalFullError, match="64 MB are free"):
         journal.append(lamp_record(catalog, 1))
     journal.close()
+
+
+def test_a_journal_that_cannot_be_read_at_the_start_is_named_and_left_as_it_is(
+    tmp_path: Path, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(tmp_path, catalog)
+    journal.append(lamp_record(catalog, 0))
+    journal.close()
+    (segment,) = tmp_path.glob("segment-*.log")
+    before = segment.read_bytes()
+
+    def sick(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("storage.recovery.frames", sick)
+        with pytest.raises(JournalError, match=r"cannot be opened: .*Input/output error; copy it"):
+            Journal(tmp_path, catalog)
+    assert segment.read_bytes() == before
+    again = Journal(tmp_path, catalog)  # the folder was let go
+    assert [record.totals["streetlight"].rows for _, record in again.read(0)] == [3]
+    again.close()
