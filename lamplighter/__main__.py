@@ -12,6 +12,7 @@ from devices.yamlfile import ConfigError
 from lamplighter import __version__
 from lamplighter.config_option import Config, settings_of, settings_path
 from lamplighter.quarantine_commands import app as quarantine_app
+from lamplighter.rules_commands import app as rules_app
 
 app = typer.Typer(
     name="lamplighter",
@@ -20,7 +21,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-rules_app = typer.Typer(help="Check rules before they judge.", no_args_is_help=True)
 devices_app = typer.Typer(help="The registry: what the city owns.", no_args_is_help=True)
 dashboards_app = typer.Typer(help="Grafana boards as code.", no_args_is_help=True)
 app.add_typer(rules_app, name="rules")
@@ -28,8 +28,11 @@ app.add_typer(devices_app, name="devices")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(dashboards_app, name="dashboards")
 
-# By name, for their modules are heavy and most commands need none of them.
-MENDABLE = ("SchemaTooNewError", "BrokerStartError", "JournalError")
+MENDABLE = (
+    "SchemaTooNewError",
+    "BrokerStartError",
+    "JournalError",
+)  # by name: their modules are heavy and most commands need neither
 
 
 @app.command()
@@ -141,6 +144,7 @@ def load(
     faults: Annotated[float, typer.Option(min=0, max=1, help="Share of the devices that go wrong.")] = 0.0,
     seed: Annotated[int, typer.Option(help="What values and faults are drawn from.")] = 1,
     told: Annotated[Path | None, typer.Option(help="Write the faults that were told here, as JSON lines.")] = None,
+    summary: Annotated[Path | None, typer.Option(help="Write the numbers of the end here, as JSON.")] = None,
 ) -> None:
     """Let the registry's devices speak to the broker of the settings, as quickly as asked, to measure a house."""
     from lamplighter.durations import seconds
@@ -157,23 +161,9 @@ def load(
         faults,
         seed,
         told,
+        summary,
     )
     raise typer.Exit(run_load(settings_of(config), wish))
-
-
-@rules_app.command("check")
-def rules_check(
-    file: Annotated[Path | None, typer.Argument(help="Rules file; default the one of the settings.")] = None,
-    config: Config = None,
-) -> None:
-    """Read rules and name everything that is wrong with them."""
-    from alerts.rules import load_rules
-    from devices.kinds import load_catalog
-
-    settings = settings_of(config)
-    path = file or settings.rules
-    rules = load_rules(path, load_catalog(*settings.kinds))
-    typer.echo(f"{path}: {len(rules.rules)} rules, all in order")
 
 
 @dashboards_app.command("build")

@@ -1,0 +1,120 @@
+"""The commands of rule authors: check a rules file, test its rules, try them on what was measured."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from devices.yamlfile import ConfigError, read_yaml
+from lamplighter.config_option import Config, settings_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from alerts.rules import RuleSet
+    from alerts.ruletest import RuleTest
+    from alerts.ruletest_verdict import Verdict
+    from devices.kinds import Catalog
+
+app = typer.Typer(help="Check rules, test them, and try them on what was measured.", no_args_is_help=True)
+TESTS = "rule_tests"  # folder beside the rules file
+
+
+@app.command("check")
+def check(
+    file: Annotated[Path | None, typer.Argument(help="Rules file; default the one of the settings.")] = None,
+    config: Config = None,
+) -> None:
+    """Read rules and name everything that is wrong with them."""
+    from alerts.rules import load_rules
+    from devices.kinds import load_catalog
+
+    settings = settings_of(config)
+    path = file or settings.rules
+    rules = load_rules(path, load_catalog(*settings.kinds))
+    typer.echo(f"{path}: {len(rules.rules)} rules, all in order")
+
+
+@app.command("test")
+def play_tests(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Test files or folders of them; default rule_tests beside the settings' rules."),
+    ] = None,
+    rules: Annotated[Path | None, typer.Option(help="Rules to test instead of those that the files name.")] = None,
+    only: Annotated[str, typer.Option(help="Only tests whose rule or name holds this text.")] = "",
+    config: Config = None,
+) -> None:
+    """Play the unit tests of rules on a virtual clock; exit status 1 where one fails."""
+    from alerts.ruletest_verdict import judge
+    from devices.kinds import load_catalog
+    from lamplighter.output import make_console
+
+    settings = settings_of(config)
+    catalog = load_catalog(*settings.kinds)
+    started, console = time.perf_counter(), make_console()
+    found = read_tests(files or [settings.rules.parent / TESTS], rules, settings.rules, catalog)
+    wanted = [one for one in found if only in one.name or any(only in rule.id for rule in one.rules)]
+    if not wanted:
+        raise ConfigError([f"--only: no test's rule or name holds '{only}'"])
+    failed = 0
+    for one in wanted:
+        verdict = judge(one)
+        failed += not verdict.ok
+        show(console, verdict)
+    took = time.perf_counter() - started
+    console.print(
+        f"{len(wanted) - failed} of {len(wanted)} tests ok, {took:.1f} s", style="bold red" if failed else "bold green"
+    )
+    raise typer.Exit(1 if failed else 0)
+
+
+def read_tests(places: list[Path], rules: Path | None, usual: Path, catalog: Catalog) -> list[RuleTest]:
+    """Read test files, with the rules that each names; raises one ConfigError with every problem of all of them.
+
+    Args:
+        places: files, or folders whose ``*.yaml`` are read.
+        rules: rules file to test instead of those that the files name, or None.
+        usual: rules file for test files that name none.
+        catalog: the kinds.
+    """
+    from alerts.ruletest_reader import all_rules, parse_rule_tests
+
+    known: dict[Path, RuleSet] = {}
+    out: list[RuleTest] = []
+    problems: list[str] = []
+    for path in [one for place in places for one in (sorted(place.glob("*.yaml")) if place.is_dir() else [place])]:
+        try:
+            root = read_yaml(path)
+            named = root.get("rules")
+            source = rules or (usual if named is None else path.parent / named.text())
+            if source not in known:
+                known[source] = all_rules(read_yaml(source), catalog)
+            out += parse_rule_tests(root, known[source], catalog)
+        except ConfigError as trouble:
+            problems.extend(trouble.problems)
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)))
+    if not out:
+        raise ConfigError([f"{', '.join(map(str, places))}: no tests there"])
+    return out
+
+
+def show(console: Console, verdict: Verdict) -> None:
+    """Print what came of one test: a line where all is well, else the differences and the readings about them."""
+    rules = ", ".join(rule.id for rule in verdict.test.rules)
+    sign, style = ("ok  ", "green") if verdict.ok else ("FAIL", "bold red")
+    console.print(sign, style=style, end=" ")
+    console.print(f"{rules}: {verdict.test.name}", markup=False, soft_wrap=True)
+    for failure in verdict.failures:
+        console.print(f"     {failure.place}: {failure.about}, expected - and got +", markup=False, soft_wrap=True)
+        for line in failure.lines:
+            colour = {"-": "red", "+": "green"}.get(line[0])
+            console.print(f"       {line}", style=colour, markup=False, soft_wrap=True)
+        if failure.around:
+            console.print("     readings about that time", style="dim")
+        for line in failure.around:
+            console.print(f"       {line}", style="dim", markup=False, soft_wrap=True)
