@@ -29,7 +29,9 @@ class Stage:
     ) -> None:
         self.recording: Recording = read_recording(file, load_mapping(MAPPINGS / mapping, catalog))
         self.kind = self.recording.assets[0].kind
-        self.service = Service(folder, "recorded", broker, influx, self.recording.assets, self.recording.permits)
+        assets, permits = self.recording.assets, self.recording.permits
+        unlimited = {"intake": {"device_per_s": 0}}  # hours of every truck are played in a minute
+        self.service = Service(folder, "recorded", broker, influx, assets, permits, more=unlimited)
         try:
             self.service.start()
             self.service.connected()
