@@ -47,7 +47,8 @@ class Wish:
         readings: in one message, by kind; 1 where not named.
         faults: share of the devices that go wrong.
         seed: what is drawn from.
-        told: file that gets the faults that were told, JSON lines; the same as ``simulate --truth`` for a real city.
+        told: file that gets the faults that were told, JSON lines.
+        summary: file that gets the numbers of the end, JSON.
     """
 
     rate: float
@@ -60,6 +61,7 @@ class Wish:
     faults: float = 0.0
     seed: int = 1
     told: Path | None = None
+    summary: Path | None = None
 
 
 def readings_by_kind(words: Sequence[str]) -> dict[str, int]:
@@ -98,7 +100,11 @@ def run_load(settings: Settings, wish: Wish) -> int:
         return 1
     if wish.told is not None:
         wish.told.write_text("".join(json.dumps(asdict(fault)) + "\n" for fault in sent.faults), encoding="utf-8")
-    _tell(console, sent, _cpu_s() - before)
+    used = _cpu_s() - before
+    if wish.summary is not None:
+        numbers = {name: value for name, value in asdict(sent).items() if name != "faults"}
+        wish.summary.write_text(json.dumps({**numbers, "cpu_s": used}) + "\n", encoding="utf-8")
+    _tell(console, sent, used)
     return 0 if sent.accepted == sent.messages else 1
 
 
