@@ -129,6 +129,7 @@ class Rehearsal:
         self.mischief = Mischief(
             self.loop, dice("faults"), self.trace, self.broker, self.store, self.phones, self.disk, self._stop_house
         )
+        self.loop.slowness = lambda: self.store.mood == "slow" or bool(self.phones.moods)
         self.store.forgets_s = 0.8 * self.settings.store.hold_s
         self.faults = draw_faults(plan, self.calm_s)
         names = {fault.name for fault in self.faults}
@@ -383,7 +384,10 @@ class Rehearsal:
     def _look_if_well(self) -> None:
         deadline_s = self.calm_s + CALM_S
         self.missing = checks.not_yet_well(self)
-        if not self.missing:
+        house = self.house
+        if not self.missing and house is not None and house.watch.position != house.journal.end:
+            self.loop.call_later(0.01, self._look_if_well)  # in the middle of a group: its decisions are on their way
+        elif not self.missing:
             self.well = True
             self.trace.note("all is well")
             for sentence in checks.at_the_end(self):

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import structlog
+from sqlalchemy import URL, Engine, create_engine
 
 from alerts import delivery
 from alerts.delivery import Receiver, failure, key_of
@@ -27,7 +28,7 @@ from simulators.stage.disk import StagedDisk
 from simulators.stage.loop import VirtualLoop
 from simulators.stage.phone import StagedPhones
 from simulators.stage.store import StagedStore
-from storage import journal, recovery, segments, shipper, snapshot
+from storage import database, journal, recovery, segments, shipper, snapshot
 from storage.shipper import wait_s
 
 
@@ -41,6 +42,22 @@ def catalog_once() -> Catalog:
 def rules_once(path: Path) -> RuleSet:
     """Return a file's rules, read once a process."""
     return load_rules(path, catalog_once())
+
+
+def engine_once(url: URL, **options: Any) -> Engine:  # noqa: ANN401 - as create_engine takes them
+    """Return an engine that shares its compiled statements with all others of the process.
+
+    Compiling them anew in every life would be a quarter of a rehearsal's time.
+    """
+    made: Any = create_engine(url, **options)
+    first = _engines.setdefault("first", made)
+    made.dialect = made.pool._dialect = first.dialect  # noqa: SLF001 - statements are kept by dialect
+    made._compiled_cache = first._compiled_cache  # noqa: SLF001
+    engine: Engine = made
+    return engine
+
+
+_engines: dict[str, Any] = {}
 
 
 @contextmanager
@@ -63,6 +80,7 @@ def on_stage(
         (segments, {"os": disk}),
         (snapshot, {"os": disk}),
         (recovery, {"os": disk}),
+        (database, {"create_engine": engine_once}),
         (shipper, {"wait_s": lambda attempt, asked_s, _: wait_s(attempt, asked_s, "stage")}),  # not the folder's name
         (delivery, {"send": send, "threading": SimpleNamespace(Thread=thread)}),
         (

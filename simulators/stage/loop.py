@@ -15,6 +15,8 @@ from typing import Any, Protocol
 from simulators.stage import workers
 from simulators.stage.dice import Dice
 
+PAUSING = 0.15  # share of the calls that may pause and do so although nothing is slow
+
 
 class Network(Protocol):
     """Where connections lead."""
@@ -56,9 +58,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
         dead: the process has ended: nothing that it still does has an effect.
         life: number of the process; what an earlier one had begun never happens.
         network: where connections lead.
+        slowness: says whether calls that may pause certainly do just now; otherwise some do and some do not.
         troubles: what the loop's exception handler was told.
     """
 
+    slowness: Callable[[], bool]
     _selector: _Jumps
     _clock_resolution: float
 
@@ -73,6 +77,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._slow_calls = frozenset(slow_calls)
         self._paused: dict[workers.Worker, asyncio.Future[Any]] = {}
         self._living: dict[asyncio.Task[Any], None] = {}
+        self.slowness = lambda: False
         self._selector = _Jumps(self)
         self._clock_resolution = 1e-9
         self.set_task_factory(self._task)
@@ -110,7 +115,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
         future: asyncio.Future[Any] = self.create_future()
         job = functools.partial(func, *args)
         if not self.dead:
-            begin = self._begin_slow if _name(job) in self._slow_calls else self._do_at_once
+            slow = _name(job) in self._slow_calls
+            begin = self._begin_slow if slow and self._takes_time() else self._do_at_once
+            if slow and begin == self._do_at_once:
+                job = functools.partial(workers.at_once, job)
             self.call_later(self._dice.lag_s(), begin, self.life, job, future)
         return future
 
@@ -118,8 +126,14 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def start_thread(self, target: Callable[[], object]) -> None:
         """Run ``target`` as a thread of its own, which may pause."""
-        if not self.dead:
-            self.call_later(self._dice.lag_s(), self._begin_slow, self.life, target, self.create_future())
+        if self.dead:
+            return
+        future: asyncio.Future[Any] = self.create_future()
+        if self._takes_time():
+            self.call_later(self._dice.lag_s(), self._begin_slow, self.life, target, future)
+        else:
+            job = functools.partial(workers.at_once, target)
+            self.call_later(self._dice.lag_s(), self._do_at_once, self.life, job, future)
 
     def live(self) -> None:
         """Let a new process begin."""
@@ -180,6 +194,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
             return
         self._paused[worker] = future
         self.call_later(pause_s, self._go_on, worker, future)
+
+    def _takes_time(self) -> bool:
+        return self._dice.chance(PAUSING) or self.slowness()
 
     def _task(self, loop: asyncio.AbstractEventLoop, coro: Any, **more: Any) -> asyncio.Task[Any]:  # noqa: ANN401
         task: asyncio.Task[Any] = asyncio.Task(coro, loop=loop, **more)
