@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,13 +16,20 @@ from alerts.delivery import DeliveryError, Receiver
 from alerts.notify import Notifier
 from devices.topics import up
 from devices.transition import ACTIVE, CLEARED, Transition, alert_id
+from ingest.inbox import Delivery
 from ingest.sieve import Sieve
+from lamplighter.clock import Clock
+from lamplighter.settings import City, Settings
+from lamplighter.settings import Receiver as Told
+from lamplighter.wiring import House
+from storage.alertbook import AlertRow
 from storage.operations import Operations, OutboxRow
-from tests.small_house import CITY, Sent, SmallHouse
+from tests.small_house import CITY, RULES, ZONE, Sent, SmallHouse, small_assets
 
 NOW = 1_781_553_600_000
 HOUR_MS = 3_600_000
 CREW = Receiver("crew", "log", "en", "info")
+NOBODY = Told(name="nobody", url="log")
 
 
 @pytest.fixture
@@ -154,3 +161,38 @@ def test_an_alert_that_waits_begins_to_wait_anew_when_the_clock_is_set_back(tmp_
         assert [minute for minute, rows in enumerate(told) if rows] == [5]
     finally:
         house.close()
+
+
+def test_a_tick_with_consequences_is_on_the_disk_before_they_are_written_down(tmp_path: Path) -> None:
+    """Seed 12: a power cut took the tick back that had closed an alert; the engine held it open, the books did not."""
+    (tmp_path / "rules.yaml").write_text(RULES.replace("for: 5m", "for: 10s"), encoding="utf-8")
+    settings = Settings(
+        city=City(id=CITY, timezone=ZONE), data=tmp_path / "data", rules=tmp_path / "rules.yaml", notify=(NOBODY,)
+    )
+    settings.data.mkdir()
+    registry = Operations(settings.operations_url())
+    registry.import_assets(small_assets())
+    registry.close()
+    clock = Clock(NOW, None, 2.0)
+    house = House(settings, clock)
+    safe: list[tuple[int, bool]] = []
+    commit = house.operations.commit
+
+    def committing(changes: Sequence[Transition], receivers: Sequence[Receiver], now_ms: int) -> list[AlertRow]:
+        safe.append((len(changes), house.journal.synced == house.journal.end))
+        return commit(changes, receivers, now_ms)
+
+    async def scene() -> None:
+        payload = json.dumps({"ts": NOW, "level_m": 4.0}).encode()
+        await house.watch.group([Delivery(up(CITY, "pump", "station-01"), payload, None, 0)])
+        for _ in range(3):
+            clock.origin_ms += 5000
+            await house.watch.group([])
+
+    house.operations.commit = committing  # type: ignore[method-assign]
+    try:
+        house.recover()
+        asyncio.run(scene())
+    finally:
+        house.close()
+    assert safe == [(1, True)]
