@@ -9,6 +9,7 @@ from devices.kinds import Kind, parse_kind
 from devices.yamlfile import ConfigError, Node, parse_yaml
 from tests.fuzz.payloads import CATALOG
 
+WORD = re.compile(r"[a-z][a-z0-9_]*")
 PLACE = re.compile(r"any\.yaml:\d+: ")
 RULE = {
     "id": "a_rule",
@@ -27,8 +28,11 @@ def check(data: bytes) -> None:
         if form < 96:
             found: object = parse_rules(parse_yaml(text, "any.yaml"), CATALOG, text)
             assert isinstance(found, RuleSet)
+            assert all(WORD.fullmatch(rule.id) for rule in found)
         elif form < 144:
-            assert isinstance(parse_kind(parse_yaml(text, "any.yaml")), Kind)
+            kind = parse_kind(parse_yaml(text, "any.yaml"))
+            assert isinstance(kind, Kind)
+            assert all(WORD.fullmatch(name) for name in (kind.name, *kind.field_names()))
         else:
             _key(form, text)
     except ConfigError as trouble:
