@@ -74,11 +74,11 @@ class Corridors:
         """
         segment = np.clip(hint, self.first[route], self.last[route])
         distance, segment = self._window(route, east, north, segment)
-        moved = np.flatnonzero((hint >= 0) & (distance > near_m) & (np.abs(segment - hint) >= _OFFSETS[-1]))
+        moved = ((hint >= 0) & (distance > near_m) & (np.abs(segment - hint) >= _OFFSETS[-1])).nonzero()[0]
         if len(moved):  # the truck has driven past the window: follow the route once more before giving up
             where = (route[moved], east[moved], north[moved], segment[moved])
             distance[moved], segment[moved] = self._window(*where)
-        lost = np.flatnonzero((hint < 0) | (distance > near_m))
+        lost = ((hint < 0) | (distance > near_m)).nonzero()[0]
         step = max(1, _ROWS_MAX // max(1, int((self.block_last - self.block_first).max(initial=0)) + 1))
         for at in range(0, len(lost), step):
             part = lost[at : at + step]
@@ -105,16 +105,16 @@ class Corridors:
         """Search whole routes: blocks whose circle cannot hold anything nearer are left out."""
         fix, block = ragged(self.block_first[route], self.block_last[route])
         reach = np.sqrt((east[fix] - self._cx[block]) ** 2 + (north[fix] - self._cy[block]) ** 2)
-        heads = np.flatnonzero(np.diff(fix, prepend=-1))
+        heads = (np.diff(fix, prepend=-1)).nonzero()[0]
         upper = np.minimum.reduceat(reach + self._radius[block], heads)
         kept = reach - self._radius[block] <= upper[fix]
         fix, block = fix[kept], block[kept]
         pair, segment = ragged(self._starts[block], self._ends[block])
         owner = fix[pair]
         square = self._squared(segment, east[owner], north[owner])
-        heads = np.flatnonzero(np.diff(owner, prepend=-1))
+        heads = (np.diff(owner, prepend=-1)).nonzero()[0]
         least = np.minimum.reduceat(square, heads)
-        hit = np.flatnonzero(square == least[owner])
+        hit = (square == least[owner]).nonzero()[0]
         first_hit = hit[np.flatnonzero(np.diff(owner[hit], prepend=-1))]
         return np.sqrt(least), segment[first_hit]
 

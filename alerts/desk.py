@@ -83,15 +83,13 @@ class Desk:
     def _in_runs(self, fleet: Fleet, live: Live, columns: BatchColumns, turn: Places, now_ms: int) -> list[Transition]:
         """Judge readings of which some are of the same device, each device's in order."""
         out = self.bank.readings(columns, now_ms) if self.bank is not None else []
-        if not self._singly:
-            live.update(columns.at, columns.trusted, columns.absent, columns.partial)
+        live.update(columns.at, columns.trusted, columns.absent, columns.partial)
         for judge in self._whole:
             out += judge.readings(fleet, columns.batch, now_ms)
         for rows in _rounds(turn) if self._singly else ():
-            one = BatchColumns(fleet, columns.batch.take(rows), columns.at[rows])
-            live.update(one.at, one.trusted, one.absent, one.partial)
+            one = columns.batch.take(rows)
             for judge in self._singly:
-                out += judge.readings(fleet, one.batch, now_ms)
+                out += judge.readings(fleet, one, now_ms)
         return out
 
 

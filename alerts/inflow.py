@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 GUARD_MS = 30_000  # around a start or stop the level swings and the pump is neither off nor on (S31)
 LEVEL_GAP_MS = 600_000  # between level readings further apart a pump may have run unseen
@@ -60,40 +61,60 @@ class Inflow:
             Litres and seconds, (n,) each; zero seconds where the inflow is not known.
         """
         derived_l, derived_s = self._derived(row, time_ms, level, pumps)
-        s = self.state
         has = ~np.isnan(metered)
-        last = s["metered_ms"][row]
+        if not np.count_nonzero(has):
+            return derived_l, derived_s
+        last = self.state["metered_ms"][row]
         span = np.where(last == 0, FIRST_MS, np.minimum(time_ms - last, METER_GAP_MS)) / 1000.0
-        s["metered_ms"][row] = np.where(has, time_ms, last)
+        self.state["metered_ms"][row] = np.where(has, time_ms, last)
         return np.where(has, metered * span, derived_l), np.where(has, span, derived_s)
 
     def _derived(self, row: npt.NDArray[np.intp], time_ms: Ints, level: Floats, pumps: Floats) -> tuple[Floats, Floats]:
+        """Return litres and seconds as told by the well's level."""
+        litres, seconds = np.zeros(len(row)), np.zeros(len(row))
+        area = self.area_m2[row]
+        given = (~(np.isnan(level) | np.isnan(pumps) | np.isnan(area))).nonzero()[0]
+        if not len(given):
+            return litres, seconds
+        if len(given) == len(row):
+            return self._risen(row, time_ms, level, pumps, area)
+        known = row[given], time_ms[given], level[given], pumps[given], area[given]
+        litres[given], seconds[given] = self._risen(*known)
+        return litres, seconds
+
+    def _risen(
+        self, row: npt.NDArray[np.intp], time_ms: Ints, level: Floats, pumps: Floats, area: Floats
+    ) -> tuple[Floats, Floats]:
         s = self.state
-        given = ~(np.isnan(level) | np.isnan(pumps) | np.isnan(self.area_m2[row]))
-        nothing = np.zeros(len(row))
-        if not given.any():
-            return nothing, nothing
-        before, last_ms = s["pumps"][row], s["level_ms"][row]
-        span = np.where(given, (time_ms - last_ms) / 1000.0, 0.0)
-        joined = given & (last_ms > 0) & (time_ms - last_ms <= LEVEL_GAP_MS)
-        same = joined & (pumps == before)
-        turned = given & ~same
+        last_ms = s["level_ms"][row]
+        passed = time_ms - last_ms
+        span = passed / 1000.0
+        joined = (last_ms > 0) & (passed <= LEVEL_GAP_MS)
+        same = joined & (pumps == s["pumps"][row])
+        steady = same & (last_ms >= s["changed_ms"][row] + GUARD_MS)
+        if np.count_nonzero(same) < len(row):
+            self._turn(row, time_ms, ~same, joined)
+        rise_l = np.where(steady, area * (level - s["level"][row]) * 1000.0, 0.0)
+        off, on = steady & (pumps == 0), steady & (pumps == 1)
+        for name, mask in (("fill", off), ("run", on)):
+            here = mask.nonzero()[0]
+            if len(here):
+                s[f"{name}_l"][row[here]] += rise_l[here]
+                s[f"{name}_s"][row[here]] += span[here]
+        s["level"][row], s["pumps"][row], s["level_ms"][row] = level, pumps, time_ms
+        rate = s["pump_lps"][row]
+        drawn = np.greater(on, np.isnan(rate))  # its rate is known
+        known = off | drawn  # several pumps together give less than their sum: not guessed at
+        litres = np.where(known, rise_l + np.where(drawn, rate * span, 0.0), 0.0)
+        return litres, np.where(known, span, 0.0)
+
+    def _turn(self, row: npt.NDArray[np.intp], time_ms: Ints, turned: Mask, joined: Mask) -> None:
+        """A pump has started or stopped, or may have unseen: what ran until now has ended."""
+        s = self.state
         self._learn(row[turned & joined])
         for name in ("fill_l", "fill_s", "run_l", "run_s"):
             s[name][row[turned]] = 0.0
-        steady = same & (last_ms >= s["changed_ms"][row] + GUARD_MS)
         s["changed_ms"][row[turned]] = time_ms[turned]
-        rise_l = np.where(steady, self.area_m2[row] * (level - s["level"][row]) * 1000.0, 0.0)
-        off, on = steady & (pumps == 0), steady & (pumps == 1)
-        for name, here, amount in (("fill", off, rise_l), ("run", on, rise_l)):
-            s[f"{name}_l"][row[here]] += amount[here]
-            s[f"{name}_s"][row[here]] += span[here]
-        s["level"][row[given]], s["pumps"][row[given]] = level[given], pumps[given]
-        s["level_ms"][row[given]] = time_ms[given]
-        rate = s["pump_lps"][row]
-        known = off | (on & ~np.isnan(rate))  # several pumps together give less than their sum: not guessed at
-        litres = np.where(known, rise_l + np.where(on, np.nan_to_num(rate) * span, 0.0), 0.0)
-        return litres, np.where(known, span, 0.0)
 
     def _learn(self, row: npt.NDArray[np.intp]) -> None:
         """Take in the run or the fill that has just ended."""

@@ -123,10 +123,11 @@ class Nights:
     ) -> None:
         """Take in what came in up to ``time_ms``, at most one entry a station; finishes nights that have passed."""
         p, s = self.params, self.state
-        over = (s["night"][row] >= 0) & ((day != s["night"][row]) | (minute >= p.until_min))
-        if over.any():
+        night = s["night"][row]
+        over = (night >= 0) & ((day != night) | (minute >= p.until_min))
+        if np.count_nonzero(over):
             self.finish(row[over])
-        inside = np.flatnonzero((minute >= p.from_min) & (minute < p.until_min))
+        inside = ((minute >= p.from_min) & (minute < p.until_min)).nonzero()[0]
         if not len(inside):
             return
         row, time_ms, day, minute = row[inside], time_ms[inside], day[inside], minute[inside]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from devices.batch import Floats, Ints, Mask
+from devices.batch import Floats, Ints
 
 DAYS = 64  # days kept: the seepage baseline looks back 35
 KNOWN_SHARE = 0.75  # of a day's hours that need a report
@@ -42,19 +42,21 @@ class Rain:
         """Take in readings, at most one a gauge; ``rain_mm`` is the rain since its last report, NaN where none."""
         s = self.state
         s["last_ms"][row] = time_ms
-        wanted: Mask = ~np.isnan(rain_mm)
-        if not wanted.any():
+        wanted = (~np.isnan(rain_mm)).nonzero()[0]
+        if not len(wanted):
             return
-        row, day, minute, rain_mm = row[wanted], day[wanted], minute[wanted], np.nan_to_num(rain_mm[wanted])
-        cell = day % DAYS
-        stale = s["day"][row, cell] != day
-        for name in ("total_mm", "early_mm", "hours"):
-            s[name][row[stale], cell[stale]] = 0
-        s["day"][row, cell] = day
-        s["total_mm"][row, cell] += rain_mm
+        row, day, minute, rain_mm = row[wanted], day[wanted], minute[wanted], rain_mm[wanted]
+        at = row * DAYS + day % DAYS
+        days = s["day"].reshape(-1)
+        stale = at[days[at] != day]
+        if len(stale):
+            for name in ("total_mm", "early_mm", "hours"):
+                s[name].reshape(-1)[stale] = 0
+        days[at] = day
+        s["total_mm"].reshape(-1)[at] += rain_mm
         # A report at the very minute of the night's end covers time before it.
-        s["early_mm"][row, cell] += np.where(minute <= self.until_min, rain_mm, 0.0)
-        s["hours"][row, cell] |= np.int32(1) << (minute // 60).astype(np.int32)
+        s["early_mm"].reshape(-1)[at] += np.where(minute <= self.until_min, rain_mm, 0.0)
+        s["hours"].reshape(-1)[at] |= np.left_shift(1, minute // 60).astype(np.int32)
 
     def before(self, gauge: int, day: int, days_back: int, limit_mm: float) -> bool | None:
         """Return whether it rained on ``day`` up to the night's end or on the ``days_back`` days before.

@@ -7,7 +7,7 @@ heading tells such fixes from driving (docs/sources.md: five to eight times fewe
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -65,9 +65,16 @@ class Fixes:
     speed: Floats
     heading: Floats
 
-    def take(self, chosen: Mask | npt.NDArray[np.intp]) -> Fixes:
-        """Return the chosen fixes."""
-        return Fixes(*(getattr(self, f.name)[chosen] for f in fields(self)))
+    def take(self, chosen: Mask) -> Fixes:
+        """Return the chosen fixes; these themselves where all are chosen."""
+        if np.count_nonzero(chosen) == len(chosen):
+            return self
+        return self.at(chosen.nonzero()[0])
+
+    def at(self, rows: npt.NDArray[np.intp]) -> Fixes:
+        """Return the fixes of some rows."""
+        where = self.east[rows], self.north[rows]
+        return Fixes(self.truck[rows], self.time_ms[rows], *where, self.speed[rows], self.heading[rows])
 
 
 class Reckoning:
@@ -131,9 +138,10 @@ class Reckoning:
         believed = (residual <= p.gate_m + slack) | near
         since = np.where(believed, 0, np.where(s["reject_ms"][truck] == 0, fixes.time_ms, s["reject_ms"][truck]))
         expired = ~believed & (fixes.time_ms - since >= p.resync_ms)
-        self.resyncs += int(expired.sum())
-        s["blind_ms"][truck[expired]] = fixes.time_ms[expired] + BLIND_MS
-        believed |= expired
+        if np.count_nonzero(expired):
+            self.resyncs += int(np.count_nonzero(expired))
+            s["blind_ms"][truck[expired]] = fixes.time_ms[expired] + BLIND_MS
+            believed = believed | expired
         # What remains of the difference stays within half the gate, or one wide turn would lock the vehicle out.
         keep = np.minimum(1.0 - p.blend, p.gate_m / 2 / np.maximum(residual, 1e-9))
         keep = np.where(~believed, 1.0, np.where(reported & ~expired & ~(near & (residual > p.gate_m)), keep, 0.0))
@@ -156,7 +164,7 @@ class Reckoning:
         left = step >= p.anchor_m
         moves = believed & (left | (slowest_m >= p.anchor_m) | np.isnan(step))
         self.drop_anchor(fixes.take(moves))
-        step = np.nan_to_num(step)
+        step = np.where(np.isnan(step), 0.0, step)
         counted = moves & left & (step >= slowest_m)
         return np.where(counted, step, 0.0), np.where(moves, 0.0, step)
 

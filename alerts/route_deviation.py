@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 
-from alerts.fleet import NEVER, Fleet
+from alerts.fleet import NEVER, NEVER_AGAIN, Fleet
 from alerts.judge import State
 from alerts.messages import transition
 from alerts.reckoning import KMH, Fixes
@@ -21,12 +20,15 @@ from alerts.route_settings import RouteParams, parse
 from alerts.routewatch import ALERTED, OUTSIDE, RouteWatch, Verdict
 from alerts.rules import Rule
 from alerts.saved import matching, take_over
+from alerts.wanted import Wanted
 from devices.batch import Batch
 from devices.registry import Permit, Registry
 from devices.sky import Sky
 from devices.transition import ACTIVE, CLEARED, Transition
 
 VALUES = ("distance_m", "outside_min", "outside_m")
+WANTED = ("lon_deg", "lat_deg", "hdop", "satellites", "speed_kmh", "heading_deg")
+LOOK_MS = 1_000  # how often it is looked whether a truck off its route has fallen silent
 
 __all__ = ["VALUES", "RouteDeviationJudge", "parse"]
 
@@ -35,6 +37,7 @@ class RouteDeviationJudge:
     """The route deviation rule over all trucks that have a permit.
 
     Attributes:
+        due_ms: host time before which the passing of time changes nothing.
         watch: its columns, and ``watch.counts`` of what was judged and what was not.
     """
 
@@ -55,39 +58,43 @@ class RouteDeviationJudge:
         self.index[self.rows] = np.arange(len(self.rows))
         self.permits = [permits[int(row)] for row in self.rows]
         self.watch = RouteWatch(self.permits, sky.local_minute, params)
+        self._wanted = Wanted(registry.catalog[rule.device], WANTED)
+        self.due_ms: int = NEVER
 
-    def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:  # noqa: ARG002 - every judge is asked alike; device time decides here
+    def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:  # noqa: ARG002 - every judge is asked alike
         """Judge fixes: at most one a truck, each newer than its truck's last."""
         truck = self.index[batch.device]
-        watched = np.flatnonzero(truck >= 0)
+        watched = (truck >= 0).nonzero()[0]
         self.watch.counts["no_permit"] += len(truck) - len(watched)
         if not len(watched):
             return []
-        lon, lat = batch.trusted("lon_deg")[watched], batch.trusted("lat_deg")[watched]
-        usable = ~(np.isnan(lon) | np.isnan(lat)) & ~((lon == 0.0) & (lat == 0.0))
+        lon, lat, hdop, satellites, speed, heading = self._wanted.of(batch, watched)
         p = self.watch.params
-        usable &= ~(self._column(batch, "hdop", watched) > p.max_hdop)
-        usable &= ~(self._column(batch, "satellites", watched) < p.min_satellites)
-        at = watched[usable]
-        truck = truck[at]
-        east, north = self.watch.to_metres(truck, lon[usable], lat[usable])
-        speed = self._column(batch, "speed_kmh", at) / KMH
-        heading = np.radians(self._column(batch, "heading_deg", at))
-        fixes = Fixes(truck, batch.time_ms[at], east, north, speed, heading)
-        return self._tell(fleet, self.watch.step(fixes, len(watched) - len(at)))
-
-    @property
-    def due_ms(self) -> int:
-        """Return that every step is looked at."""
-        return NEVER
+        usable = ~(np.isnan(lon) | np.isnan(lat) | (hdop > p.max_hdop) | (satellites < p.min_satellites))
+        usable &= (lon != 0.0) | (lat != 0.0)
+        truck, time_ms = truck[watched], batch.time_ms[watched]
+        if np.count_nonzero(usable) < len(truck):
+            truck, time_ms, lon, lat = truck[usable], time_ms[usable], lon[usable], lat[usable]
+            speed, heading = speed[usable], heading[usable]
+        east, north = self.watch.to_metres(truck, lon, lat)
+        fixes = Fixes(truck, time_ms, east, north, speed / KMH, np.radians(heading))
+        verdicts = self.watch.step(fixes, len(watched) - len(truck))
+        if not verdicts:
+            return []
+        self.due_ms = NEVER
+        return self._tell(verdicts, {int(one): (float(lon[k]), float(lat[k])) for k, one in enumerate(truck)})
 
     def tick(self, fleet: Fleet, now_ms: int) -> list[Transition]:
         """End alerts of trucks that have been silent for longer than the rule holds them."""
-        if not (self.watch.state["phase"] == ALERTED).any():
+        if not np.count_nonzero(self.watch.state["phase"] == ALERTED):
+            self.due_ms = NEVER_AGAIN
             return []
+        self.due_ms = now_ms + LOOK_MS
         live = fleet.live[self.rule.device]
-        heard_ms = np.maximum(live.seen_ms[live.local[self.rows]], fleet.resumed_ms)
-        return self._tell(fleet, self.watch.lost(heard_ms, now_ms))
+        at = live.local[self.rows]
+        verdicts = self.watch.lost(np.maximum(live.seen_ms[at], fleet.resumed_ms), now_ms)
+        lon, lat = live.column("lon_deg"), live.column("lat_deg")
+        return self._tell(verdicts, {v.truck: (float(lon[at[v.truck]]), float(lat[at[v.truck]])) for v in verdicts})
 
     def open(self) -> Mapping[str, int]:
         """Return the trucks off their route, with the onset of each."""
@@ -126,17 +133,13 @@ class RouteDeviationJudge:
         watch.hint[at] = np.where(kept < 0, -1, kept + watch.corridors.first[at])
         *counts, watch.reckoning.resyncs = (int(count) for count in state["counts"].astype(np.int64))
         watch.counts.update(zip(watch.counts, counts, strict=True))
+        self.due_ms = NEVER
 
     def _permit_keys(self) -> list[str]:
         return [f"{permit.truck}|{permit.id}" for group in self.permits for permit in group]
 
-    def _column(self, batch: Batch, name: str, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
-        if name not in batch.kind.field_names():
-            return np.full(len(rows), np.nan)
-        return batch.trusted(name)[rows]
-
-    def _tell(self, fleet: Fleet, verdicts: list[Verdict]) -> list[Transition]:
-        live = fleet.live[self.rule.device]
+    def _tell(self, verdicts: list[Verdict], where: Mapping[int, tuple[float, float]]) -> list[Transition]:
+        """Put verdicts into words; ``where`` holds the place of each one's truck."""
         told = []
         for verdict in verdicts:
             row = int(self.rows[verdict.truck])
@@ -147,11 +150,9 @@ class RouteDeviationJudge:
                 "outside_min": verdict.outside_ms / 60_000,
                 "outside_m": verdict.outside_m,
             }
-            at = live.local[row]
-            where = (float(live.column("lon_deg")[at]), float(live.column("lat_deg")[at]))
             entity, state = f"device:{self.registry.assets[row].id}", ACTIVE if verdict.active else CLEARED
             about = (self.rule, self.registry, self.sky, entity, state, verdict.at_ms, verdict.onset_ms, values)
-            told.append(transition(*about, verdict.reason, where))
+            told.append(transition(*about, verdict.reason, where[verdict.truck]))
         return told
 
 

@@ -86,6 +86,7 @@ class RouteWatch:
         self._open = np.array([p.hours[0] for p in flat], dtype=np.int64)
         self._close = np.array([p.hours[1] for p in flat], dtype=np.int64)
         self._always = self._close - self._open >= 1440
+        self._any_hour = bool(self._always.all())
         width = np.array([p.corridor_m for p in flat], dtype=np.float64)
         self._on = np.where(width > 0, width, params.on_m)
         trucks = len(permits)
@@ -111,27 +112,32 @@ class RouteWatch:
         """Judge usable fixes, at most one a truck; ``poor`` is how many were passed over for their quality."""
         self.counts["poor"] += poor
         distance, ratio, valid = self._off_route(fixes)
-        self.counts["no_permit"] += int(len(valid) - valid.sum())
-        verdicts = self._permit_ended(fixes.take(~valid))
-        fixes, distance, ratio = fixes.take(valid), distance[valid], ratio[valid]
+        without = len(valid) - int(np.count_nonzero(valid))
+        self.counts["no_permit"] += without
+        verdicts: list[Verdict] = []
+        if without:
+            verdicts = self._permit_ended(fixes.take(~valid))
+            fixes, distance, ratio = fixes.take(valid), distance[valid], ratio[valid]
         share = self.params.off_m / self.params.on_m
         believed, driven, loose = self.reckoning.judge(fixes, ratio <= share)
-        self.counts["disbelieved"] += int(len(believed) - believed.sum())
-        self.counts["judged"] += int(believed.sum())
-        fixes, distance, ratio = fixes.take(believed), distance[believed], ratio[believed]
+        judged = int(np.count_nonzero(believed))
+        self.counts["disbelieved"] += len(believed) - judged
+        self.counts["judged"] += judged
+        if judged < len(believed):
+            fixes, distance, ratio = fixes.take(believed), distance[believed], ratio[believed]
+            driven, loose = driven[believed], loose[believed]
         self._reckon(fixes, distance, ratio)
-        moved = driven[believed], loose[believed]
-        return verdicts + self._advance(fixes, distance, ratio > 1.0, ratio <= share, moved)
+        return verdicts + self._advance(fixes, distance, ratio > 1.0, ratio <= share, (driven, loose))
 
     def _reckon(self, fixes: Fixes, distance: Floats, ratio: Floats) -> None:
         """Where dead reckoning puts a truck nearer to its route than the fix does, take its word, in place.
 
         A burst within the gate draws the reference after it only bit by bit; a truck that drives away takes it along.
         """
-        doubtful = np.flatnonzero((ratio > self.params.off_m / self.params.on_m) & ~np.isnan(fixes.speed))
+        doubtful = ((ratio > self.params.off_m / self.params.on_m) & ~np.isnan(fixes.speed)).nonzero()[0]
         if not len(doubtful):
             return
-        held = fixes.take(doubtful)
+        held = fixes.at(doubtful)
         held.east = self.reckoning.state["ref_e"][held.truck]
         held.north = self.reckoning.state["ref_n"][held.truck]
         found, relative, _ = self._off_route(held, remember=False)
@@ -145,10 +151,10 @@ class RouteWatch:
         distance, ratio = np.full(count, np.inf), np.full(count, np.inf)
         valid = np.zeros(count, dtype=bool)
         share = self.params.off_m / self.params.on_m
-        minute = self.local_minute(fixes.time_ms)
+        minute = fixes.time_ms if self._any_hour else self.local_minute(fixes.time_ms)
         first, last = self._first[fixes.truck], self._last[fixes.truck]
         for number in range(int((last - first).max(initial=-1)) + 1):
-            here = np.flatnonzero(first + number <= last)
+            here = (first + number <= last).nonzero()[0]
             permit = first[here] + number
             ok = self._valid(permit, fixes.time_ms[here], minute[here])
             here, permit = here[ok], permit[ok]
@@ -158,7 +164,7 @@ class RouteWatch:
             found, segment = self.corridors.nearest(permit, *where, self.hint[permit], near)
             if remember:
                 self.hint[permit] = segment
-            away = np.flatnonzero(found > near)
+            away = (found > near).nonzero()[0]
             at_site = self.sites.holds(permit[away], where[0][away], where[1][away], self.params.site_margin_m)
             found[away[at_site]] = 0.0
             relative = found / self._on[permit]
@@ -168,15 +174,18 @@ class RouteWatch:
         return distance, ratio, valid
 
     def _valid(self, permit: Ints, time_ms: Ints, minute: Ints) -> Mask:
+        dated = (time_ms >= self._from[permit]) & (time_ms < self._until[permit])
+        if self._any_hour:
+            return dated
         start, end = self._open[permit], self._close[permit]
         day = (minute >= start) & (minute < end)
         night = (minute >= start) | (minute < end)
         hours = self._always[permit] | np.where(start <= end, day, night)
-        return hours & (time_ms >= self._from[permit]) & (time_ms < self._until[permit])
+        return hours & dated
 
     def _permit_ended(self, fixes: Fixes) -> list[Verdict]:
         s, truck = self.state, fixes.truck
-        ended = np.flatnonzero(s["phase"][truck] == ALERTED)
+        ended = (s["phase"][truck] == ALERTED).nonzero()[0]
         out = [self._verdict(int(truck[i]), int(fixes.time_ms[i]), "permit_ended") for i in ended]
         s["phase"][truck] = INSIDE
         s["last_ms"][truck] = 0
@@ -191,15 +200,15 @@ class RouteWatch:
         phase = s["phase"][truck]
         since = np.where(s["last_ms"][truck] == 0, 0, now - s["last_ms"][truck])
         gap = since > p.gate.gap_ms
-        away = np.flatnonzero((phase != INSIDE) & ~back)
+        away = ((phase != INSIDE) & ~back).nonzero()[0]
         if len(away):  # time and way outside, for pending and active alike
-            chord = np.where(gap[away], self._chord(fixes.take(away)), 0.0)
+            chord = np.where(gap[away], self._chord(fixes.at(away)), 0.0)
             lost = away[np.isnan(chord)]  # it may have been back meanwhile: a pending one begins again
             phase[lost[phase[lost] == OUTSIDE]] = INSIDE
             s["outside_ms"][truck[away]] += np.where(np.isnan(chord), 0, np.minimum(since[away], p.gate.gap_ms))
             s["outside_m"][truck[away]] += np.where(np.isnan(chord), 0.0, driven[away] + chord)
         phase[(phase == OUTSIDE) & back] = INSIDE
-        start = np.flatnonzero((phase == INSIDE) & out)
+        start = ((phase == INSIDE) & out).nonzero()[0]
         if len(start):
             phase[start] = OUTSIDE
             begun = truck[start]
@@ -208,7 +217,7 @@ class RouteWatch:
             s["outside_m"][begun] = 0.0
             s["back_ms"][begun] = 0
             loose[start] = 0.0
-            self.reckoning.drop_anchor(fixes.take(start))
+            self.reckoning.drop_anchor(fixes.at(start))
         held = s["outside_ms"][truck]
         long = (held >= p.for_ms) | ((held >= p.far_for_ms) & (distance >= p.far_m))
         s["loose_m"][truck] = loose
@@ -224,7 +233,7 @@ class RouteWatch:
         s["phase"][truck] = phase
         s["last_ms"][truck] = now
         s["last_e"][truck], s["last_n"][truck] = fixes.east, fixes.north
-        changed = np.flatnonzero(fire | clear)
+        changed = (fire | clear).nonzero()[0]
         return [self._verdict(int(truck[i]), int(now[i]), "" if fire[i] else "recovered") for i in changed]
 
     def _chord(self, fixes: Fixes) -> Floats:
@@ -242,7 +251,7 @@ class RouteWatch:
         north = from_n[fix] + share * (fixes.north - from_n)[fix]
         off = self.params.off_m / self.params.on_m
         for step in range(int((self._last - self._first).max(initial=-1)) + 1):
-            here = np.flatnonzero(self._first[truck[fix]] + step <= self._last[truck[fix]])
+            here = (self._first[truck[fix]] + step <= self._last[truck[fix]]).nonzero()[0]
             permit = self._first[truck[fix[here]]] + step
             near = self._on[permit] * off
             none = np.full(len(here), -1, dtype=np.int64)
@@ -252,7 +261,7 @@ class RouteWatch:
 
     def lost(self, seen_ms: Ints, now_ms: int) -> list[Verdict]:
         """End the alerts of trucks last heard at ``seen_ms`` (host time) so long ago that nothing is known."""
-        gone = np.flatnonzero((self.state["phase"] == ALERTED) & (now_ms - seen_ms >= self.params.hold_ms))
+        gone = ((self.state["phase"] == ALERTED) & (now_ms - seen_ms >= self.params.hold_ms)).nonzero()[0]
         out = [self._verdict(int(i), now_ms, "data_lost") for i in gone]
         self.state["phase"][gone] = INSIDE
         self.state["last_ms"][gone] = 0

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from alerts.fleet import NEVER, Fleet
+from alerts.fleet import NEVER, NEVER_AGAIN, Fleet
 from alerts.inflow import Inflow
 from alerts.judge import State
 from alerts.messages import transition
@@ -22,13 +22,14 @@ from alerts.rainfall import Rain
 from alerts.rules import Rule
 from alerts.saved import matching, take_over
 from alerts.seepage_settings import parse
+from alerts.wanted import Wanted
 from devices.batch import Batch
 from devices.registry import Registry
 from devices.sky import Sky
 from devices.transition import ACTIVE, CLEARED, Transition
 
 VALUES = ("inflow_lps", "baseline_lps", "excess_lps", "ratio", "nights")
-INFLOW = ("inflow_lps", "level_m", "pumps_on")
+LOOK_MS = 1_000  # how often silent stations and gauges are looked at while a night is under way or waits
 
 __all__ = ["VALUES", "SeepageJudge", "parse"]
 
@@ -37,6 +38,7 @@ class SeepageJudge:
     """The seepage rule over all stations or wells that can tell their inflow.
 
     Attributes:
+        due_ms: host time before which the passing of time changes nothing.
         nights: figures night by night, and ``nights.counts`` of what became of them.
     """
 
@@ -58,6 +60,8 @@ class SeepageJudge:
         self.rain = Rain(len(self.rows), self.params.until_min, by_event=self.params.by_event)
         self.nights = Nights(len(self.rows), self.params)
         self.gauges = self._gauges()
+        self._wanted = Wanted(registry.catalog[rule.device], ("inflow_lps", "level_m", "pumps_on", "rain_mm"))
+        self.due_ms: int = NEVER
 
     def _gauges(self) -> list[list[int]]:
         """Return for each station the rows of the gauges whose rain counts for it."""
@@ -71,31 +75,29 @@ class SeepageJudge:
             for at in range(len(self.rows))
         ]
 
-    def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:  # noqa: ARG002 - every judge is asked alike; device time decides here
+    def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:  # noqa: ARG002 - every judge is asked alike
         """Take in readings; nights that have passed and whose rain is known are judged."""
         at = self.index[batch.device]
-        mine = np.flatnonzero(at >= 0)
+        mine = (at >= 0).nonzero()[0]
         if not len(mine):
             return []
         row, time_ms = at[mine], batch.time_ms[mine]
-        metered, level, pumps, rain = (self._column(batch, name, mine) for name in (*INFLOW, "rain_mm"))
-        day, minute = self.sky.local_day(time_ms), self.sky.local_minute(time_ms)
+        metered, level, pumps, rain = self._wanted.of(batch, mine)
+        day, minute = self.sky.local_clock(time_ms)
         self.rain.take(row, time_ms, day, minute, rain)
         litres, seconds = self.inflow.take(row, time_ms, metered, level, pumps)
         self.nights.gather(row, time_ms, day, minute, litres, seconds)
+        self.due_ms = min(self.due_ms, now_ms + LOOK_MS)
         return self._judge_waiting(None, 0)
-
-    @property
-    def due_ms(self) -> int:
-        """Return that every step is looked at."""
-        return NEVER
 
     def tick(self, fleet: Fleet, now_ms: int) -> list[Transition]:
         """Judge nights of stations or gauges that fell silent, and end alerts of which nothing is known any more."""
         s, p = self.nights.state, self.params
         gathering = s["night"] >= 0
         if not (gathering.any() or s["waiting"].any() or (s["phase"] == ALERTED).any()):
+            self.due_ms = NEVER_AGAIN
             return []
+        self.due_ms = now_ms + LOOK_MS
         live = fleet.live[self.rule.device]
         silent_ms = now_ms - np.maximum(live.seen_ms[live.local[self.rows]], fleet.resumed_ms)
         over = np.flatnonzero(gathering & (now_ms >= s["end_ms"] + p.grace_ms) & (silent_ms >= p.grace_ms))
@@ -107,7 +109,7 @@ class SeepageJudge:
 
     def _judge_waiting(self, silent_ms: npt.NDArray[np.int64] | None, now_ms: int) -> list[Transition]:
         told: list[Transition] = []
-        for station in np.flatnonzero(self.nights.state["waiting"]).tolist():
+        for station in self.nights.state["waiting"].nonzero()[0].tolist():
             for day in self.nights.unjudged(station):
                 end_ms = int(self.nights.state["ended_ms"][station, day % self.nights.state["day"].shape[1]])
                 due = silent_ms is not None and now_ms >= end_ms + self.params.grace_ms
@@ -160,14 +162,10 @@ class SeepageJudge:
             take_over(columns, state, f"{part}.", at, place)
         counts = (int(count) for count in state["counts"].astype(np.int64))
         self.nights.counts.update(zip(self.nights.counts, counts, strict=True))
+        self.due_ms = NEVER
 
     def _parts(self) -> tuple[tuple[str, dict[str, npt.NDArray[np.generic]]], ...]:
         return (("inflow", self.inflow.state), ("rain", self.rain.state), ("nights", self.nights.state))
-
-    def _column(self, batch: Batch, name: str, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
-        if name not in batch.kind.field_names():
-            return np.full(len(rows), np.nan)
-        return batch.trusted(name)[rows]
 
     def _tell(self, night: Night) -> Transition:
         ratio = night.q_lps / night.base_lps if night.base_lps > 0 else float("nan")

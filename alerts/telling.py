@@ -68,7 +68,7 @@ class Teller:
 
     def entity(self, place: int) -> str:
         """Return the entity of the device at a place of the kind's live columns."""
-        return f"device:{self._registry.assets[self._rows[place]].id}"
+        return f"device:{self._registry.id_of(self._rows[place])}"
 
     def tell(
         self,

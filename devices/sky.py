@@ -153,6 +153,11 @@ class Sky:
         """Return the local calendar day, as days since 1970-01-01."""
         return self._local(time_ms) // DAY_MS
 
+    def local_clock(self, time_ms: npt.ArrayLike) -> tuple[Ints, Ints]:
+        """Return the local calendar day, as days since 1970-01-01, and the minute of it."""
+        day, rest = np.divmod(self._local(time_ms), DAY_MS)
+        return day, rest // MINUTE_MS
+
     def local_time(self, time_ms: int) -> datetime:
         """Return one moment as local time."""
         return datetime.fromtimestamp(time_ms / 1000, self.tz)
