@@ -126,7 +126,12 @@ class Shipper:
         Raises:
             StoreAway: it does not answer, or the operations database does not take the position.
         """
-        if self.hold.told(now_s, self.timeseries.started_ms()):
+        was_replaying = self.hold.replaying is not None
+        news = self.hold.told(now_s, self.timeseries.started_ms())
+        if self.hold.replaying is not None and not was_replaying:
+            waiting = self.position - self.hold.replaying
+            log.info("the store may have restarted: what it took lately is written once more", journal_bytes=waiting)
+        if news:
             try:
                 self.operations.hold(self.hold.confirmed, self.hold.started_ms)
             except AWAY as trouble:

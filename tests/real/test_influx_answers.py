@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -87,16 +88,26 @@ def test_an_answer_lost_after_the_database_has_committed_costs_a_repetition_and_
     for _ in range(2):
         with pytest.raises(StoreAway, match="does not answer"):
             depot.shipper.ship_once()
-    assert between.answered == 2
+    committed(between, 2)
     assert influx.count("streetlight", "power_w") == 30  # it has them, and we cannot know
     assert depot.line().pending == 30
     between.mood = "pass"
+    store.close()
+    store = depot.shipper.timeseries = open_store(influx, catalog, between.url)  # with a city's patience
     depot.append(1)
     depot.shipper.drain()
     assert influx.count("streetlight", "power_w") == 33
     assert depot.line() == Line(received=37, duplicate=4, stored=33)
     depot.close()
     store.close()
+
+
+def committed(between: Between, requests: int) -> None:
+    """Wait until the database has answered so many requests, though nobody has heard it."""
+    until = time.monotonic() + 20
+    while between.answered < requests:
+        assert time.monotonic() < until
+        time.sleep(0.02)
 
 
 def test_a_connection_that_dies_between_two_requests_is_replaced(

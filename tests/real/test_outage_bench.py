@@ -22,8 +22,7 @@ def test_a_minute_without_the_database_loses_nothing_and_alerts_go_on(
     assert verdict(counts) == ""
     assert counts["published"] > 800 * 5
     assert counts["in InfluxDB"] == counts["published"]
-    assert phases["away"].stored == 0
-    assert phases["away"].pending > 800
+    assert phases["away"].stored < 800 < phases["away"].pending
     assert all(phases[name].latencies_s for name in ("before", "away", "after"))
     found = {row["name"]: row for row in figures(phases, given.rate)}
     assert {f"publish to notice, p99, {name}" for name in PHASES} <= set(found)
