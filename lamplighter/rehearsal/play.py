@@ -7,25 +7,18 @@ Then liveness: the faults stop, and within a minute everything is delivered, sto
 from __future__ import annotations
 
 import asyncio
-import atexit
 import functools
 import shutil
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-from sqlalchemy import Connection
-from sqlalchemy.exc import OperationalError
 
 from lamplighter import service
-from lamplighter.clock import Clock
-from lamplighter.rehearsal import checks, seams
+from lamplighter.rehearsal import checks, scene, seams, verdict
+from lamplighter.rehearsal.deaths import Deaths
 from lamplighter.rehearsal.faults import Crash, Mischief, draw_crashes, draw_faults
-from lamplighter.settings import Broker, City, Journal, Receiver, Settings, Store
 from lamplighter.wiring import House
 from simulators.stage import town
 from simulators.stage.broker import StagedBroker
@@ -35,25 +28,13 @@ from simulators.stage.loop import VirtualLoop
 from simulators.stage.phone import StagedPhones
 from simulators.stage.store import StagedStore
 from storage.journal import JournalError, Record
-from storage.operations import AWAY, Operations
+from storage.operations import AWAY
 
 CALM_S = 60.0  # within this everything must be well after the last fault (reliability: I7)
 TAKEN_OVER_S = 300.0  # how long a session stands back that another process has thrown out
 LOOK_S = 2.7  # between looks at the ledger and the queues
 WELL_S = 1.0  # between looks whether all is well, once the faults have ended
 RESTART_S = 2.0  # what a supervisor waits before it starts a house that could not start
-RECEIVERS = (
-    Receiver(name="crew", url="log", min_severity="info"),
-    Receiver(name="office", url="log", min_severity="major", language="en"),
-)
-
-
-HOLDS_S = (0.0, 2.0, 5.0)  # how long after its yes the store may forget
-OWN_STEPS = ("os.", "database.")  # crashes that the stage brings about itself
-
-
-class CrashError(BaseException):
-    """The end of a life at a chosen step; no handler of the program's own catches it."""
 
 
 @dataclass
@@ -81,20 +62,6 @@ class Outcome:
     counts: dict[str, int] = field(default_factory=dict)
 
 
-class StagedClock(Clock):
-    """The host's clock in virtual time, with its jumps."""
-
-    __slots__ = ("_show",)
-
-    def __init__(self, show: Callable[[], int]) -> None:
-        super().__init__(show(), 0.0)
-        self._show = show
-
-    def now_ms(self) -> int:
-        """Return epoch milliseconds."""
-        return self._show()
-
-
 class Rehearsal:
     """Everything of one rehearsal, from its seed.
 
@@ -111,7 +78,7 @@ class Rehearsal:
         self.seed, self.folder, self._log = seed, folder, log
         dice = functools.partial(Dice, seed)
         plan = dice("plan")
-        self.settings = _settings(folder, plan)
+        self.settings = scene.draw_settings(folder, plan)
         self.calm_s = plan.between(6, 26)
         self.loop = VirtualLoop(dice("loop"), slow_calls=("_counted", "write_own"))
         self.trace = Trace(self.loop.time, tell)
@@ -135,8 +102,8 @@ class Rehearsal:
         names = {fault.name for fault in self.faults}
         until_s = self.calm_s + CALM_S + ("taken over" in names) * TAKEN_OVER_S
         self.town = town.write_script(dice("town"), self.calm_s, until_s, ahead="clock jumps" not in names)
-        self.crashes = draw_crashes(plan, self.calm_s)
-        self.clock = StagedClock(lambda: town.START_MS + int(self.loop.now_s * 1000) + self.mischief.jumped_ms)
+        self.deaths_due = Deaths(self, draw_crashes(plan, self.calm_s))
+        self.clock = scene.StagedClock(lambda: town.START_MS + int(self.loop.now_s * 1000) + self.mischief.jumped_ms)
         self.said: dict[int, town.Spoken] = {}  # by the broker's number
         self.house: House | None = None
         self.lives = 0
@@ -158,8 +125,8 @@ class Rehearsal:
     def play(self) -> Outcome:
         """Play it and say how it went."""
         asyncio.set_event_loop(None)
-        self.disk.step = self._disk_step
-        _set_up(self.settings)
+        self.disk.step = self.deaths_due.disk_step
+        scene.set_up(self.settings)
         with seams.on_stage(self.loop, self.disk, self.store, self.phones, lambda: self.lives, log=self._log):
             self._schedule()
             try:
@@ -188,7 +155,7 @@ class Rehearsal:
             self.loop.call_at(fault.at_s, self.mischief.begin, fault)
             if fault.at_s < fault.until_s < self.calm_s:
                 self.loop.call_at(fault.until_s, self.mischief.end, fault)
-        for crash in self.crashes:
+        for crash in self.deaths_due.crashes:
             if not crash.step:
                 self.loop.call_at(crash.at_s, self._crash_at_a_moment, crash)
         self.loop.call_at(self.calm_s, self._calm)
@@ -218,7 +185,7 @@ class Rehearsal:
         elif life.done():
             self._stopped(life)
         else:  # the end of the play
-            self._die("the curtain", power_cut=False)
+            self.die("the curtain", 0.0, power_cut=False)
             self._bury()
             return
         self.loop.run_to(self.loop.now_s + self._restart_s)
@@ -227,7 +194,7 @@ class Rehearsal:
         self._leave = asyncio.Event()
         house = House(self.settings, self.clock)
         try:
-            self._instrument(house)
+            self.deaths_due.instrument(house)
             self.house = house
             async with service.running(house):
                 checks.after_start(self)
@@ -260,12 +227,13 @@ class Rehearsal:
 
     def _crash_at_a_moment(self, crash: Crash) -> None:
         if not self.loop.dead and self.house is not None:
-            self._restart_s = crash.down_s
-            self._die(str(crash), power_cut=crash.power_cut)
+            self.die(str(crash), crash.down_s, crash.power_cut)
 
-    def _die(self, why: str, *, power_cut: bool) -> None:
+    def die(self, why: str, down_s: float, power_cut: bool) -> None:
+        """End the present life at once; the next one begins ``down_s`` seconds later."""
         if self.loop.dead:
             return
+        self._restart_s = down_s
         self.trace.note(f"death: {why}")
         self.disk.freeze()
         self.deaths.append(self.loop.now_s)
@@ -293,82 +261,6 @@ class Rehearsal:
         self._bury()
         self.loop.close()
 
-    # Crashes beside steps.
-
-    def _instrument(self, house: House) -> None:
-        """Let crashes happen beside the house's steps, and its operations database be away."""
-        steps = {crash.step for crash in self.crashes if crash.step and not crash.step.startswith(OWN_STEPS)}
-        for step in sorted(steps):
-            name, method = step.split(".")
-            part: Any = house.watch.sieve if name == "sieve" else getattr(house, name)
-            setattr(part, method, self._wrapped(step, getattr(part, method)))
-        self._keep_released(house)
-        database: Any = house.operations._database  # noqa: SLF001 - the one place where a statement meets the file
-        whole = database.writing
-
-        @contextmanager
-        def writing() -> Iterator[Connection]:
-            if self.mischief.operations_away:
-                raise OperationalError("staged", None, Exception("database or disk is full"))
-            self._may_crash("database.writing", after=False)
-            with whole() as connection:
-                yield connection
-            self._may_crash("database.writing", after=True)
-
-        database.writing = writing
-
-    def _keep_released(self, house: House) -> None:
-        journal: Any = house.journal
-        whole = journal.release
-
-        def release(before: int) -> None:
-            if journal.start < before:
-                for position, record in journal.read(journal.start):
-                    if position > before:
-                        break
-                    self.released[position] = record
-            whole(before)
-
-        journal.release = release
-
-    def _wrapped(self, step: str, whole: Callable[..., Any]) -> Callable[..., Any]:
-        if asyncio.iscoroutinefunction(whole):
-
-            @functools.wraps(whole)
-            async def around_later(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - whatever the step takes
-                self._may_crash(step, after=False)
-                result = await whole(*args, **kwargs)
-                self._may_crash(step, after=True)
-                return result
-
-            return around_later
-
-        @functools.wraps(whole)
-        def around(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-            self._may_crash(step, after=False)
-            result = whole(*args, **kwargs)
-            self._may_crash(step, after=True)
-            return result
-
-        return around
-
-    def _disk_step(self, step: str) -> None:
-        self._may_crash(step, after=True)
-        self._may_crash(step, after=False)
-
-    def _may_crash(self, step: str, *, after: bool) -> None:
-        now_s = self.loop.now_s
-        if self.loop.dead or now_s >= self.calm_s:
-            return
-        for crash in self.crashes:
-            if crash.step == step and crash.after is after and crash.at_s <= now_s:
-                crash.spared -= 1
-                if crash.spared < 0:
-                    self.crashes.remove(crash)
-                    self._restart_s = min(crash.down_s, max(0.1, self.calm_s - now_s))
-                    self._die(str(crash), power_cut=crash.power_cut)
-                    raise CrashError
-
     # Looking.
 
     def _calm(self) -> None:
@@ -390,7 +282,7 @@ class Rehearsal:
         elif not self.missing:
             self.well = True
             self.trace.note("all is well")
-            for sentence in checks.at_the_end(self):
+            for sentence in verdict.at_the_end(self):
                 self.fail(sentence)
             self.loop.stop()
         elif self.loop.now_s >= deadline_s + self._excused_s():
@@ -416,33 +308,3 @@ def rehearse(seed: int, tell: Callable[[str], None] | None = None, *, log: bool 
         return Rehearsal(seed, folder, tell, log=log).play()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _settings(folder: Path, plan: Dice) -> Settings:
-    return Settings(
-        city=City(id=town.CITY, timezone=town.ZONE),
-        data=folder,
-        rules=_shared()[0],
-        store=Store(kind="influxdb", token=town.CITY, hold_s=plan.pick(HOLDS_S)),
-        broker=Broker(keep_alive_s=plan.pick((5, 10, 30)), receive_maximum=plan.pick((10, 100, 8192))),
-        journal=Journal(limit_gb=plan.pick((0.0003, 0.01, 1.0))),
-        notify=RECEIVERS,
-    )
-
-
-def _set_up(settings: Settings) -> None:
-    """Give the house a registry: a copy of a database that is made once a process."""
-    shutil.copy(_shared()[1], settings.data / "operations.db")
-
-
-@functools.cache
-def _shared() -> tuple[Path, Path]:
-    """Return the rules' file and a database with the town's registry, made once a process."""
-    folder = Path(tempfile.mkdtemp(prefix="rehearsal-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    rules, database = folder / "rules.yaml", folder / "operations.db"
-    rules.write_text(town.RULES, encoding="utf-8")
-    operations = Operations(f"sqlite:///{database}")
-    operations.import_assets(town.assets())
-    operations.close()
-    return rules, database
