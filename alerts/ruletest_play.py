@@ -29,8 +29,6 @@ from devices.batch import MARK_LATE, Batch, make_batch
 from devices.registry import Registry
 from devices.sky import Sky
 
-Marked = tuple[Reading, bool]
-
 SINGLE = ("expression", "offline")  # kinds of rules that judge each device by itself
 COPY = "-copy-"
 CROWD_MOST = 200_000  # readings a crowd may have; longer tests are played with fewer copies
@@ -92,9 +90,8 @@ def play(test: RuleTest, way: Way = ALONE) -> Played:
     away = max(AWAY_MS, 2 * test.tick_ms)
     engine, out = Engine(test.rules, registry, sky, away), Played()
     asked = {one.at_ms for one in test.expect}
-    newest: dict[str, int] = {}
-    for now, readings in _steps(test, way, asked):
-        batches = [part for kind in _by_kind(registry, readings, newest) for part in _batches(registry, kind, now, way)]
+    for now, parts in steps(test, asked, gathered=way.gathered):
+        batches = [batch for part in parts for batch in _batches(part, now, way, len(test.registry))]
         for one in engine.step(batches, now):
             out.told.append(Told(one.at_ms, one.rule, one.state, one.entity, one.onset_ms, one.reason))
             out.figures.append(one.values)
@@ -114,7 +111,10 @@ def ways(test: RuleTest) -> Iterator[Way]:
     """Yield the ways that a test can be played in and that must make no difference."""
     single = all(rule.kind in SINGLE for rule in test.rules)
     arrivals = [one.arrives_ms for one in test.readings]
+    alone = len(set(arrivals)) == len(arrivals)
     for way in WAYS:
+        if alone and not single and not (way.gathered or way.restart):
+            continue  # one reading at a time can neither be cut nor come in another order
         if way.gathered and all((at - test.start_ms) % test.tick_ms == 0 for at in arrivals):
             continue  # every message arrives at a tick: the groups are the same
         room = max(CROWD_MOST // max(len(test.readings), 1) - 1, 0)
@@ -139,49 +139,58 @@ def _on_grid(test: RuleTest, one: Told) -> Told:
     return one._replace(at_ms=at, onset_ms=onset)
 
 
-def _steps(test: RuleTest, way: Way, asked: set[int]) -> Iterator[tuple[int, list[Reading]]]:
+def steps(test: RuleTest, asked: set[int], *, gathered: bool) -> Iterator[tuple[int, list[Batch]]]:
     """Yield the host times of all steps, ticks and arrivals, with what arrives then."""
     arriving: dict[int, list[Reading]] = {}
     for one in test.readings:
         at = one.arrives_ms
-        if way.gathered:
+        if gathered:
             at = test.start_ms - (test.start_ms - at) // test.tick_ms * test.tick_ms
         arriving.setdefault(at, []).append(one)
     ticks = range(test.start_ms, test.end_ms + 1, test.tick_ms)
+    newest: dict[str, int] = {}
     for now in sorted({*ticks, *arriving, *asked}):
-        found = arriving.get(now, [])
-        copies = [one._replace(entity=f"{one.entity}{COPY}{number}") for number in range(way.copies) for one in found]
-        everything = [*found, *copies]
-        yield now, everything[::-1] if way.backwards else everything
+        yield now, list(_sifted(test.registry, now, arriving.get(now, []), newest))
 
 
-def _by_kind(registry: Registry, readings: list[Reading], newest: dict[str, int]) -> Iterator[list[Marked]]:
-    """Yield the readings of each kind as the house sifts them: each device's in order, and whether late."""
-    if not readings:
-        return
-    before = {one.entity: newest.get(one.entity, one.time_ms) for one in readings}
-    marked: dict[str, list[Marked]] = {}
-    in_order = sorted(readings, key=lambda one: one.time_ms)
-    for one in in_order:
-        kind = registry.assets[registry.row[one.entity]].kind
-        marked.setdefault(kind, []).append((one, one.time_ms < before[one.entity]))
-        newest[one.entity] = max(one.time_ms, newest.get(one.entity, one.time_ms))
-    yield from (marked[kind.name] for kind in registry.catalog if kind.name in marked)
-
-
-def _batches(registry: Registry, readings: list[Marked], now_ms: int, way: Way) -> Iterator[Batch]:
-    kind = registry.catalog[registry.assets[registry.row[readings[0][0].entity]].kind]
-    columns = {name: number for number, name in enumerate(kind.field_names())}
-    for begin in range(0, len(readings), way.size):
-        part = readings[begin : begin + way.size]
-        values = np.full((len(kind.fields), len(part)), np.nan)
-        for place, (reading, _) in enumerate(part):
+def _sifted(registry: Registry, now_ms: int, readings: list[Reading], newest: dict[str, int]) -> Iterator[Batch]:
+    """Yield a batch a kind, as the house sifts them: each device's readings in order of time, late ones marked."""
+    rows: dict[int, list[tuple[int, Reading]]] = {}
+    for one in readings:
+        row = registry.row[one.entity]
+        rows.setdefault(int(registry.kind[row]), []).append((row, one))
+    for kind in registry.catalog:
+        mine = sorted(rows.get(kind.index, ()), key=lambda pair: pair[1].time_ms)
+        if not mine:
+            continue
+        columns = {name: number for number, name in enumerate(kind.field_names())}
+        values = np.full((len(kind.fields), len(mine)), np.nan)
+        for place, (_, reading) in enumerate(mine):
             for name, value in reading.values.items():
                 values[columns[name], place] = value
-        rows = [registry.row[reading.entity] for reading, _ in part]
-        batch = make_batch(kind, now_ms, [reading.time_ms for reading, _ in part], rows, values)
-        batch.marks = np.array([MARK_LATE if late else 0 for _, late in part], dtype=np.uint8)
+        batch = make_batch(kind, now_ms, [one.time_ms for _, one in mine], [row for row, _ in mine], values)
+        late = [one.time_ms < newest.get(one.entity, one.time_ms) for _, one in mine]
+        batch.marks = np.array(late, dtype=np.uint8) * np.uint8(MARK_LATE)
+        for _, one in mine:
+            newest[one.entity] = max(one.time_ms, newest.get(one.entity, one.time_ms))
         yield batch
+
+
+def _batches(batch: Batch, now_ms: int, way: Way, devices: int) -> Iterator[Batch]:
+    """Yield what arrives at one moment for the originals and all copies, cut and ordered as the way says."""
+    if way.copies:
+        count = way.copies + 1
+        rows = (batch.device + np.arange(count, dtype=np.int32)[:, np.newaxis] * devices).ravel()
+        times, marks = np.tile(batch.time_ms, count), np.tile(batch.marks, count)
+        batch = make_batch(batch.kind, now_ms, times, rows, np.tile(batch.values, count))
+        batch.marks = marks
+    if way.backwards:
+        batch = batch.take(np.lexsort((batch.time_ms, -batch.device)))
+    if len(batch) <= way.size:
+        yield batch
+        return
+    for begin in range(0, len(batch), way.size):
+        yield batch.take(np.arange(begin, min(begin + way.size, len(batch))))
 
 
 def _crowd(registry: Registry, copies: int) -> Registry:
