@@ -1,7 +1,7 @@
 """One notice to one receiver: put into its language, sent, and its failure told apart.
 
-Plain webhooks (``json://``, ``jsons://``) go through a sender of our own (alerts/webhook.py), all others through
-apprise.
+Senders of our own for plain webhooks (``json://``, ``jsons://``), group robots (``feishu+https://``, ``wecom+https://``)
+and mail (``smtp://``, ``smtps://``); all others through apprise.
 
 A failure is retriable (nobody there, too slow, 5xx, 408, 425, 429) or final (any other 3xx or 4xx: the receiver has
 understood and will not have it). A receiver that sees an idempotency key twice has been told twice.
@@ -16,24 +16,37 @@ import math
 import re
 import threading
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import apprise
 import structlog
 
-from alerts import webhook
+from alerts import feishu, mail, webhook, wecom
+from alerts.maps import map_link, map_template
+from alerts.notice import Notice, notice_of, text_of, title_of
 from devices.transition import CLEARED, Transition
 from devices.yamlfile import ConfigError
 
 CONNECT_S = 4.0  # to reach a receiver
 READ_S = 8.0  # between two pieces of its answer
 LOG = "log"
-_TRY_AGAIN = (408, 425, 429)  # timeouts, too early, too many: the receiver asks for another time
 _STATUS = re.compile(r"\berror=(\d{3})\b")
 _TYPES = {"critical": apprise.NotifyType.FAILURE, "major": apprise.NotifyType.WARNING}
-_URGENCY = {"critical": "紧急", "major": "重要", "minor": "一般", "info": "提示"}
+_PARSERS: dict[str, Callable[..., object]] = {
+    "json": webhook.parse,
+    "jsons": webhook.parse,
+    "feishu+http": feishu.parse,
+    "feishu+https": feishu.parse,
+    "wecom+http": wecom.parse,
+    "wecom+https": wecom.parse,
+    "smtp": mail.parse,
+    "smtps": mail.parse,
+    "smtp+plain": mail.parse,
+}
+_LIMITS = {feishu.PREFIX: feishu.LIMITS, wecom.PREFIX: wecom.LIMITS}
+__all__ = ["LOG", "DeliveryError", "Receiver", "failure", "key_of", "send", "send_within", "title_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +59,11 @@ class Receiver:
         language: ``en`` or ``zh``.
         min_severity: the least severity it wants.
         kinds: kinds it wants; empty means all.
-        allow_private: whether a plain webhook may lie inside this network.
+        allow_private: whether it may lie inside this network, where a sender of our own tells it.
         fallback: name of the receiver that is told what this one could not be told for good; empty for none.
+        map: the map that places are shown on, as alerts.maps.map_template takes it.
+        per_minute: how many notices it takes a minute at most; None for what its service allows.
+        console: where its people find the console; empty for nowhere.
     """
 
     name: str
@@ -57,22 +73,37 @@ class Receiver:
     kinds: tuple[str, ...] = ()
     allow_private: bool = False
     fallback: str = ""
+    map: str = "osm"
+    per_minute: int | None = None
+    console: str = ""
 
     @property
-    def plain(self) -> bool:
-        """Return whether it is a plain webhook, told by a sender of our own."""
-        return self.url.partition("://")[0] in webhook.SCHEMES
+    def scheme(self) -> str:
+        """Return what its address begins with."""
+        return self.url.partition("://")[0]
+
+    @property
+    def limits(self) -> tuple[tuple[int, float], ...]:
+        """Return how many notices it takes in how many seconds; each of them holds."""
+        usual = _LIMITS.get(self.scheme.partition("+")[0], ())
+        return usual if self.per_minute is None else ((self.per_minute, 60.0), *usual[1:])
 
     def check(self) -> None:
         """Raise ConfigError when the address is not one that can be sent to; the address itself is not shown."""
-        if self.plain:
+        try:
+            map_template(self.map)
+        except ValueError as trouble:
+            raise ConfigError([f"settings: notify.{self.name}.map: {trouble}"]) from None
+        parser = _PARSERS.get(self.scheme)
+        if parser is not None:
             try:
-                webhook.parse(self.url, allow_private=self.allow_private)
+                parser(self.url, allow_private=self.allow_private)
             except ValueError as trouble:
                 raise ConfigError([f"settings: notify.{self.name}.url: {trouble}"]) from None
             return
         if self.allow_private:
-            raise ConfigError([f"settings: notify.{self.name}.allow_private: only for json:// and jsons:// addresses"])
+            own = ", ".join(f"{scheme}://" for scheme in _PARSERS)
+            raise ConfigError([f"settings: notify.{self.name}.allow_private: only for addresses of {own}"])
         if self.url == LOG:
             return
         _listen_to_apprise()
@@ -110,55 +141,60 @@ def key_of(notice: Transition, receiver: Receiver) -> str:
     return f"{notice.alert_id}:{notice.state}:{receiver.name}"
 
 
-def title_of(notice: Transition, language: str) -> str:
-    """Return the headline: how grave, or that it is over."""
-    if language == "zh":
-        return "【已解除】点灯人" if notice.state == CLEARED else f"【{_URGENCY[notice.severity]}】点灯人告警"
-    return "Cleared · Lamplighter" if notice.state == CLEARED else f"{notice.severity.capitalize()} · Lamplighter"
-
-
-def send(receiver: Receiver, notice: Transition) -> None:
+def send(receiver: Receiver, transition: Transition) -> None:
     """Tell one receiver of one transition. Blocks. Raises DeliveryError."""
-    text = notice.message.get(receiver.language) or next(iter(notice.message.values()), notice.rule)
     if receiver.url == LOG:
-        _log(receiver, notice, text)
+        _log(receiver, transition, text_of(transition, receiver.language))
         return
-    if receiver.plain:
-        _post(receiver, notice, text)
+    key = key_of(transition, receiver)
+    notice = notice_of(transition, receiver.language, key, receiver.map, receiver.console)
+    if receiver.scheme not in _PARSERS:
+        _through_apprise(receiver, transition, notice)
         return
+    try:
+        _by_ourselves(receiver, transition, notice)
+    except ValueError as trouble:
+        raise DeliveryError(str(trouble), final=True) from None
+    except (webhook.WebhookError, mail.MailError) as trouble:
+        raise DeliveryError(str(trouble), final=trouble.final) from None
+
+
+def _by_ourselves(receiver: Receiver, transition: Transition, notice: Notice) -> None:
+    inside = receiver.allow_private
+    match receiver.scheme.partition("+")[0]:
+        case feishu.PREFIX:
+            feishu.post(feishu.parse(receiver.url, allow_private=inside), notice)
+        case wecom.PREFIX:
+            wecom.post(wecom.parse(receiver.url, allow_private=inside), notice)
+        case "smtp" | "smtps":
+            mail.post(mail.parse(receiver.url, allow_private=inside), notice)
+        case _:
+            hook = webhook.parse(receiver.url, allow_private=inside)
+            form = {"version": "1.0", "title": notice.title, "message": notice.text, "attachments": []}
+            body = {**form, "type": _type(transition).value, **_facts(receiver, transition, notice.key)}
+            webhook.post(hook, body, {"Idempotency-Key": notice.key})
+
+
+def _through_apprise(receiver: Receiver, transition: Transition, notice: Notice) -> None:
     plugin = apprise.Apprise.instantiate(receiver.url, suppress_exceptions=True)
     if plugin is None:
         raise DeliveryError("not an address that apprise knows", final=True)
     plugin.socket_connect_timeout, plugin.socket_read_timeout = CONNECT_S, READ_S
     plugin.redirects = False  # a notice goes where it was addressed to, and nowhere else
     if hasattr(plugin, "payload_extras") and hasattr(plugin, "headers"):  # the webhooks that take forms or XML
-        key = key_of(notice, receiver)
-        plugin.headers["Idempotency-Key"] = key
-        plugin.payload_extras.update({name: json.dumps(value) for name, value in _facts(notice, key).items()})
+        plugin.headers["Idempotency-Key"] = notice.key
+        facts = _facts(receiver, transition, notice.key)
+        plugin.payload_extras.update({name: json.dumps(value) for name, value in facts.items()})
     sender = apprise.Apprise(asset=apprise.AppriseAsset(app_id="Lamplighter", async_mode=False))
     sender.add(plugin)
     told = sender.notify(
-        body=text,
-        title=title_of(notice, receiver.language),
-        notify_type=_type(notice),
+        body="\n".join([notice.text, *(f"{name}{notice.colon}{address}" for name, address in notice.links)]),
+        title=notice.title,
+        notify_type=_type(transition),
         body_format=apprise.NotifyFormat.TEXT,
     )
     if not told:
         raise failure(entry.message for entry in told.logs())
-
-
-def _post(receiver: Receiver, notice: Transition, text: str) -> None:
-    """Tell a plain webhook, in the form that apprise gave to its JSON notices, with the transition's own fields."""
-    key = key_of(notice, receiver)
-    form = {"version": "1.0", "title": title_of(notice, receiver.language), "message": text, "attachments": []}
-    try:
-        hook = webhook.parse(receiver.url, allow_private=receiver.allow_private)
-        body = {**form, "type": _type(notice).value, **_facts(notice, key)}
-        webhook.post(hook, body, {"Idempotency-Key": key})
-    except ValueError as trouble:
-        raise DeliveryError(str(trouble), final=True) from None
-    except webhook.WebhookError as trouble:
-        raise DeliveryError(str(trouble), final=_refused(trouble.status)) from None
 
 
 def _type(notice: Transition) -> apprise.NotifyType:
@@ -167,17 +203,12 @@ def _type(notice: Transition) -> apprise.NotifyType:
     return _TYPES.get(notice.severity, apprise.NotifyType.INFO)
 
 
-def _refused(status: int) -> bool:
-    """Return whether a status says that the receiver has understood and will not have it."""
-    return 300 <= status < 500 and status not in _TRY_AGAIN
-
-
 def failure(complaints: Iterable[str]) -> DeliveryError:
     """Return what apprise's complaints mean: the HTTP status in them decides whether it is worth another try."""
     lines = list(complaints)
     statuses = [int(found[1]) for line in lines if (found := _STATUS.search(line))]
     text = " ".join(lines)[:300] or "not delivered"
-    return DeliveryError(text, final=any(_refused(status) for status in statuses))
+    return DeliveryError(text, final=any(webhook.refused(status) for status in statuses))
 
 
 async def send_within(receiver: Receiver, notice: Transition, timeout_s: float) -> asyncio.Future[None]:
@@ -213,7 +244,7 @@ async def send_within(receiver: Receiver, notice: Transition, timeout_s: float) 
     return ended
 
 
-def _facts(notice: Transition, key: str) -> dict[str, Any]:
+def _facts(receiver: Receiver, notice: Transition, key: str) -> dict[str, Any]:
     """Return the transition's fields for a program to read."""
     place = [None if math.isnan(value) else value for value in (notice.lon, notice.lat)]
     return {
@@ -229,6 +260,7 @@ def _facts(notice: Transition, key: str) -> dict[str, Any]:
         "onset_ms": notice.onset_ms,
         "lon": place[0],
         "lat": place[1],
+        "map": map_link(receiver.map, notice.lon, notice.lat) or None,
         "reason": notice.reason,
         "values": notice.values,
     }

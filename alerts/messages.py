@@ -142,6 +142,7 @@ def transition(
         lon=lon,
         lat=lat,
         district=about.district,
+        words=_words(rule, about, onset_ms, sky),
     )
 
 
@@ -179,6 +180,19 @@ def _compose(
         }
         told[language] = render(rule.message[language], words, values)
     return told
+
+
+def _words(rule: Rule, about: Subject, onset_ms: int, sky: Sky) -> dict[str, dict[str, str]]:
+    since = f"{sky.local_time(onset_ms):%Y-%m-%d %H:%M}"
+    return {
+        language: {
+            "rule": rule.title.get(language, rule.id),
+            "name": about.name,
+            "place": about.place[language],
+            "since": since,
+        }
+        for language in LANGUAGES
+    }
 
 
 def _length(minutes: float, language: str) -> str:

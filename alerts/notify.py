@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -26,6 +27,7 @@ AT_ONCE = 4  # notices on their way to one receiver; a notice that finds them al
 FETCH = 100  # notices looked at in one go
 TIMEOUT_S = 15.0  # to wait for one notice before it counts as not delivered
 PATIENCE_S = 0.25  # to wait for what was just started before the caller gets its turn back
+LONGEST_COUNT = 6_000  # notices that a limit may allow
 FIRST_RETRY_MS = 2_000
 LONGEST_RETRY_MS = 300_000  # five minutes (docs/sources.md)
 GIVE_UP_MS = 24 * 3_600_000  # a notice older than a day helps nobody
@@ -89,10 +91,14 @@ class _Desk:
     failures: int = 0  # in a row; several that were under way together count as one
     failed_ms: int = 0  # the latest
     rests_until_ms: int = 0
+    begun: deque[float] = field(default_factory=lambda: deque(maxlen=LONGEST_COUNT))  # monotonic s, of the latest
 
-    def shut(self, now_ms: int) -> bool:
+    def shut(self, now_ms: int, at_s: float) -> bool:
         """Return whether it takes nothing now; a rest longer than any means that the clock was set back meanwhile."""
-        return self.busy >= AT_ONCE or 0 < self.rests_until_ms - now_ms <= LONGEST_RETRY_MS
+        if self.busy >= AT_ONCE or 0 < self.rests_until_ms - now_ms <= LONGEST_RETRY_MS:
+            return True
+        limits = self.receiver.limits
+        return any(len(self.begun) >= most and at_s - self.begun[-most] < within_s for most, within_s in limits)
 
 
 class Notifier:
@@ -142,7 +148,7 @@ class Notifier:
         delivered = 0
         while True:
             now = now_ms + round((loop.time() - began) * 1000)
-            shut = [name for name, desk in self._desks.items() if desk.shut(now)]
+            shut = [name for name, desk in self._desks.items() if desk.shut(now, loop.time())]
             busy = set(self._under_way)  # may have been told by the time that the outbox has answered
             rows = await asyncio.to_thread(self._outbox.outbox_due, now, FETCH, shut)
             fresh = [row for row in rows if row.id not in busy]
@@ -175,9 +181,11 @@ class Notifier:
             await asyncio.to_thread(self._outbox.outbox_failed, row.id, now_ms, None, text)
             return None
         alert = (row.receiver, row.transition.alert_id)
-        if desk.shut(now_ms) or self._first.setdefault(alert, row.id) != row.id:
+        at_s = asyncio.get_running_loop().time()
+        if desk.shut(now_ms, at_s) or self._first.setdefault(alert, row.id) != row.id:
             return None
         desk.busy += 1
+        desk.begun.append(at_s)
         task = asyncio.create_task(self._deliver(desk, row, now_ms), name=f"notice-{row.id}")
         self._under_way[row.id] = task
         task.add_done_callback(lambda ended: self._ended(row.id, ended))

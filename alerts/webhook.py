@@ -14,22 +14,20 @@ import json
 import re
 import socket
 import ssl
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
+from alerts import answer
+from alerts.answer import EXCERPT, printable, read
+
 CONNECT_S = 5.0  # to reach it, and again for the handshake of TLS
-ANSWER_S = 5.0  # from the end of the question to the end of the answer's head
-EXCERPT_S = 0.5  # for the beginning of a refusal's text
-ANSWER_BYTES_MAX = 65_536
-EXCERPT = 200  # characters of a refusal that are told
 SCHEMES = {"json": ("http", 80), "jsons": ("https", 443)}
 FORM = "json[s]://[user:password@]host[:port]/path[?+Header=value&-question=value]"
-_STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})[ \r]")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _ASSIGNED = ipaddress.ip_network("192.0.0.0/24")  # RFC 6890; parts of it count as global
+_TRY_AGAIN = (408, 425, 429)  # timeouts, too early, too many: the receiver asks for another time
 _EMBEDDED = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/96"))  # an IPv4 address in the last bits
 
 
@@ -38,11 +36,18 @@ class WebhookError(Exception):
 
     Attributes:
         status: of the answer, 0 where there was none.
+        final: trying again would not help; said by the status where nothing else is known.
     """
 
-    def __init__(self, text: str, status: int = 0) -> None:
+    def __init__(self, text: str, status: int = 0, *, final: bool | None = None) -> None:
         super().__init__(text)
         self.status = status
+        self.final = refused(status) if final is None else final
+
+
+def refused(status: int) -> bool:
+    """Return whether a status says that the receiver has understood and will not have it."""
+    return 300 <= status < 500 and status not in _TRY_AGAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +103,14 @@ def parse(url: str, *, allow_private: bool = False) -> Webhook:
     if not (path.isprintable() and path.isascii()) or " " in path:
         raise ValueError(f"has a path that must be percent-encoded; expected {FORM}")
     target = f"{path}?{urlencode(questions)}" if questions else path
-    found = Webhook(host, port, target, scheme == "https", headers, allow_private)
+    check_outside(host, allow_private=allow_private)
+    return Webhook(host, port, target, scheme == "https", headers, allow_private)
+
+
+def check_outside(host: str, *, allow_private: bool) -> None:
+    """Raise ValueError for a host that is an address inside, where that is not allowed."""
     if not allow_private and _literal(host) and inside(host):
         raise ValueError(f"lies inside this network; set 'allow_private: true' for this receiver if {host} is meant")
-    return found
 
 
 def resolve(host: str, port: int) -> list[str]:
@@ -131,29 +140,52 @@ def inside(address: str) -> bool:
 
 def post(hook: Webhook, body: Mapping[str, Any], headers: Mapping[str, str]) -> None:
     """Send JSON. Blocks for a few times five seconds at most. Raises WebhookError unless it was taken (2xx)."""
+    status, excerpt = _exchange(hook, body, headers, whole=False)
+    if not 200 <= status < 300:
+        raise refusal(hook, status, excerpt)
+
+
+def ask(hook: Webhook, body: Mapping[str, Any], headers: Mapping[str, str]) -> tuple[int, str]:
+    """Send JSON and return the status and the whole text of the answer, whatever it says, of at most 64 kB.
+
+    For services that say in the text what became of it. Blocks and raises like :func:`post` where nothing is answered.
+    """
+    return _exchange(hook, body, headers, whole=True)
+
+
+def refusal(hook: Webhook, status: int, excerpt: str) -> WebhookError:
+    """Return what an answer other than 2xx means."""
+    moved = "; redirects are not followed" if 300 <= status < 400 else ""
+    said = printable(excerpt[:EXCERPT])
+    return WebhookError(f"{hook.place} answered {status}{moved}{f': {said}' if said else ''}", status)
+
+
+def _exchange(hook: Webhook, body: Mapping[str, Any], headers: Mapping[str, str], *, whole: bool) -> tuple[int, str]:
     data = json.dumps(body, ensure_ascii=False).encode()
     try:
-        with _connected(hook, _addresses(hook)) as connection:
+        with _connected(hook, outside(hook.host, hook.port, allow_private=hook.allow_private)) as connection:
             connection.sendall(_question(hook, data, headers) + data)
-            status, rest = _answer(connection)
+            return read(connection, whole=whole)
     except ssl.SSLCertVerificationError as trouble:
         raise WebhookError(f"{hook.place}: its certificate is not accepted: {trouble.verify_message}") from trouble
     except TimeoutError:
-        raise WebhookError(f"{hook.place}: no answer within {ANSWER_S:g} s") from None
+        raise WebhookError(f"{hook.place}: no answer within {answer.ANSWER_S:g} s") from None
     except OSError as trouble:
         raise WebhookError(f"{hook.place}: {trouble.strerror or trouble}") from trouble
-    if not 200 <= status < 300:
-        moved = "; redirects are not followed" if 300 <= status < 400 else ""
-        excerpt = f": {rest}" if rest else ""
-        raise WebhookError(f"{hook.place} answered {status}{moved}{excerpt}", status)
 
 
-def _addresses(hook: Webhook) -> Sequence[str]:
-    """Return where to go; refused where any of a name's addresses lies inside, for the next answer may be that one."""
-    found = resolve(hook.host, hook.port)
-    if not hook.allow_private and any(inside(address) for address in found):
+def outside(host: str, port: int, *, allow_private: bool) -> Sequence[str]:
+    """Return where to go; refused where any of a name's addresses lies inside, for the next answer may be that one.
+
+    Raises:
+        WebhookError: where that is so.
+        OSError: when the name has no address.
+    """
+    found = resolve(host, port)
+    if not allow_private and any(inside(address) for address in found):
+        place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         raise WebhookError(
-            f"{hook.place} leads inside this network; set 'allow_private: true' for this receiver if that is meant"
+            f"{place} leads inside this network; set 'allow_private: true' for this receiver if that is meant"
         )
     return found
 
@@ -189,48 +221,6 @@ def _question(hook: Webhook, data: bytes, headers: Mapping[str, str]) -> bytes:
     }
     lines += [f"{name}: {value}" for name, value in {**fixed, **hook.headers, **headers}.items()]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
-
-
-def _answer(connection: socket.socket) -> tuple[int, str]:
-    """Return the status of the answer and, of a refusal, the beginning of its text."""
-    until = time.monotonic() + ANSWER_S
-    got = b""
-    while True:
-        head, end, rest = got.partition(b"\r\n\r\n")
-        if end:
-            found = _STATUS.match(head)
-            if found is None:
-                raise OSError("what it answers is not HTTP")
-            status = int(found[1])
-            if status >= 200:
-                return status, "" if status < 300 else _excerpt(connection, rest)
-            got = rest  # an interim answer
-            continue
-        if len(got) > ANSWER_BYTES_MAX:
-            raise OSError("its answer's head does not end")
-        got += _more(connection, until)
-
-
-def _excerpt(connection: socket.socket, got: bytes) -> str:
-    """Return the beginning of an answer's text, for the log: at most 64 kB are read, and not for long."""
-    until = time.monotonic() + EXCERPT_S
-    try:
-        while len(got) < EXCERPT:
-            got += _more(connection, until)
-    except OSError:
-        pass  # that was all of it
-    text = got[:EXCERPT].decode("utf-8", "replace")
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
-
-
-def _more(connection: socket.socket, until: float) -> bytes:
-    connection.settimeout(max(until - time.monotonic(), 0.001))
-    if time.monotonic() >= until:
-        raise TimeoutError
-    got = connection.recv(16_384)
-    if not got:
-        raise OSError("it hung up without an answer")
-    return got
 
 
 def _literal(host: str) -> bool:

@@ -28,6 +28,7 @@ class Transition:
         kind: kind of facility.
         lon, lat: where to go, degrees; NaN where unknown.
         district: for the receiver's choice.
+        words: by language, what notices name one by one: ``rule``, ``name``, ``place``, ``since`` (local time).
     """
 
     alert_id: str
@@ -44,6 +45,7 @@ class Transition:
     lon: float = float("nan")
     lat: float = float("nan")
     district: str = ""
+    words: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 def alert_id(rule: str, entity: str, onset_ms: int) -> str:

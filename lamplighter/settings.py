@@ -108,20 +108,22 @@ class Intake(_Part):
 
 
 class Api(_Part):
-    """Where the API and the console listen."""
+    """Where the API and the console listen; ``public_url``: where people find it, for the links in notices."""
 
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
     token: str | None = None
     hosts: tuple[str, ...] = ()
+    public_url: str = Field(default="", pattern=r"^$|^https?://[A-Za-z0-9.:\[\]-]+(/[A-Za-z0-9._~/%-]*)?$")
     language: Literal["zh", "en"] = "zh"
 
 
 class Receiver(_Part):
-    """Somebody to be told: ``url`` as apprise writes them, or ``log``.
+    """Somebody to be told: ``url`` is ``log``, one of our own senders', or as apprise writes them.
 
-    ``allow_private``: a ``json://`` or ``jsons://`` webhook may lie inside this network. ``fallback``: the name of the
-    receiver that gets what this one refuses or could not be told for a day.
+    ``allow_private``: it may lie inside this network (our own senders). ``fallback``: the name of the receiver that
+    gets what this one refuses or could not be told for a day. ``map``: osm, amap, none, or an address with {lat} {lon}.
+    ``per_minute``: what is more than that waits; by default what Feishu and WeCom allow, and no limit for others.
     """
 
     name: str
@@ -131,6 +133,8 @@ class Receiver(_Part):
     kinds: tuple[str, ...] = ()
     allow_private: bool = False
     fallback: str = ""
+    map: str = "osm"
+    per_minute: int | None = Field(default=None, ge=1, le=6000)
 
 
 class Settings(BaseSettings):

@@ -39,6 +39,11 @@ from storage.timeseries import TimeSeries
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
+def receivers_of(settings: Settings) -> list[Receiver]:
+    """Return whom the settings want told."""
+    return [Receiver(**dict(one), console=settings.api.public_url) for one in settings.notify]
+
+
 class House:
     """One city's house: every part by name. It is also what the API may ask (api.house.House).
 
@@ -55,7 +60,7 @@ class House:
         self.clock = clock
         self.catalog = load_catalog(*settings.kinds)
         self.rules = load_rules(settings.rules, self.catalog)
-        receivers = [Receiver(**dict(one)) for one in settings.notify]
+        receivers = receivers_of(settings)
         settings.data.mkdir(parents=True, exist_ok=True)
         with ExitStack() as opened:
             opened.callback(lock_folder(settings.data).close)

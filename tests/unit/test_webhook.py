@@ -17,9 +17,11 @@ from pathlib import Path
 import pytest
 import trustme
 
+from alerts import answer as answers
 from alerts import webhook
+from alerts.answer import ANSWER_BYTES_MAX
 from alerts.delivery import DeliveryError, Receiver, send
-from alerts.webhook import ANSWER_BYTES_MAX, WebhookError, inside, parse, post
+from alerts.webhook import WebhookError, inside, parse, post
 from devices.transition import ACTIVE, Transition
 from devices.yamlfile import ConfigError
 
@@ -169,7 +171,7 @@ def test_an_answer_that_does_not_come_or_drips_is_waited_for_a_short_while_in_al
     names: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names["duty.example"] = [PUBLIC]
-    monkeypatch.setattr(webhook, "ANSWER_S", 0.4)
+    monkeypatch.setattr(answers, "ANSWER_S", 0.4)
 
     def drip(to: socket.socket) -> None:
         for _ in range(100):
