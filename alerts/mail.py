@@ -159,6 +159,8 @@ class _Pinned(smtplib.SMTP):
         self._dog.start()
         try:
             super().__init__(to.host, to.port, local_hostname="localhost", timeout=STEP_S)
+            mine = self.sock.getsockname()[0] if self.sock is not None else "127.0.0.1"
+            self.local_hostname = f"[IPv6:{mine}]" if ":" in mine else f"[{mine}]"  # RFC 5321, 4.1.3
         except BaseException:
             self.close()
             raise
@@ -168,13 +170,9 @@ class _Pinned(smtplib.SMTP):
         last: OSError = OSError("its name has no address")
         for address in self._addresses:
             try:
-                found = socket.create_connection((address, port), timeout)
+                return socket.create_connection((address, port), timeout)
             except OSError as trouble:
                 last = trouble
-                continue
-            mine = found.getsockname()[0]
-            self.local_hostname = f"[IPv6:{mine}]" if ":" in mine else f"[{mine}]"  # RFC 5321, 4.1.3
-            return found
         raise last
 
     def getreply(self) -> tuple[int, bytes]:
