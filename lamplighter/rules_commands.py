@@ -25,17 +25,28 @@ TESTS = "rule_tests"  # folder beside the rules file
 
 @app.command("check")
 def check(
-    file: Annotated[Path | None, typer.Argument(help="Rules file; default the one of the settings.")] = None,
+    files: Annotated[list[Path] | None, typer.Argument(help="Rules files; default the one of the settings.")] = None,
     config: Config = None,
 ) -> None:
-    """Read rules and name everything that is wrong with them."""
-    from alerts.rules import load_rules
+    """Read rules and name everything that is wrong with them, also what can be read and makes no sense."""
+    from alerts.ruledoubts import examine
     from devices.kinds import load_catalog
 
     settings = settings_of(config)
-    path = file or settings.rules
-    rules = load_rules(path, load_catalog(*settings.kinds))
-    typer.echo(f"{path}: {len(rules.rules)} rules, all in order")
+    catalog = load_catalog(*settings.kinds)
+    errors: list[str] = []
+    for path in files or [settings.rules]:
+        number, doubts = examine(read_yaml(path), catalog)
+        wrong = [one.text for one in doubts if one.error]
+        warnings = [one.text for one in doubts if not one.error]
+        errors += wrong
+        for text in warnings:
+            typer.echo(text)
+        if not wrong:
+            told = "1 warning" if len(warnings) == 1 else f"{len(warnings)} warnings" if warnings else "all in order"
+            typer.echo(f"{path}: {number} rules, {told}")
+    if errors:
+        raise ConfigError(errors)
 
 
 @app.command("test")
