@@ -11,6 +11,7 @@ import typer
 from devices.yamlfile import ConfigError
 from lamplighter import __version__
 from lamplighter.config_option import Config, settings_of, settings_path
+from lamplighter.notify_commands import app as notify_app
 from lamplighter.quarantine_commands import app as quarantine_app
 from lamplighter.rules_commands import app as rules_app
 
@@ -25,6 +26,7 @@ devices_app = typer.Typer(help="The registry: what the city owns.", no_args_is_h
 dashboards_app = typer.Typer(help="Grafana boards as code.", no_args_is_help=True)
 app.add_typer(rules_app, name="rules")
 app.add_typer(devices_app, name="devices")
+app.add_typer(notify_app, name="notify")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(dashboards_app, name="dashboards")
 
