@@ -211,6 +211,8 @@ class Rehearsal:
         self.house = None
         for line in self.broker.lines:
             line.close()
+        self.disk.freeze()
+        self.loop.kill()
         if trouble is None:
             self.trace.note("the house has stopped in order")
         elif isinstance(trouble, (OSError, JournalError, *AWAY)) and self.disk.refused > self._refused_before:

@@ -50,6 +50,7 @@ class StagedBroker:
         lost: why a message will not be delivered (any more), by number.
         sessions_lost: how often a house that came back found no session.
         line: the present connection.
+        newest: number of the newest connection that was welcomed.
     """
 
     def __init__(self, loop: VirtualLoop, dice: Dice, trace: Trace, *, queue_limit: int, window: int) -> None:
@@ -68,6 +69,7 @@ class StagedBroker:
         self.on_new_session: Callable[[], None] = lambda: None
         self.on_acknowledged: Callable[[Message], None] = lambda _: None
         self.talk: Talk | None = None
+        self.newest = self._connections = 0
 
     # Devices.
 
@@ -111,7 +113,8 @@ class StagedBroker:
         if self.weather.hangs:
             self.trace.note("connection taken and never answered")
             return line
-        talk = Talk(self, line)
+        self._connections += 1
+        talk = Talk(self, line, self._connections)
         line.heard, line.hung_up = talk.hear, talk.over
         return line
 

@@ -32,8 +32,8 @@ SILENT_OF_KEEP_ALIVE = 1.5  # after which a broker gives a client up (MQTT 5, 3.
 class Talk:
     """The broker's side of one connection."""
 
-    def __init__(self, broker: StagedBroker, line: Line) -> None:
-        self.broker, self.line = broker, line
+    def __init__(self, broker: StagedBroker, line: Line, number: int) -> None:
+        self.broker, self.line, self.number = broker, line, number
         self.ready = False
         self.window = 0
         self._unread = b""
@@ -83,8 +83,9 @@ class Talk:
 
     def _welcome(self, packet: ConnectPacket) -> None:
         broker = self.broker
-        if self._over or not broker.up:
+        if self._over or not broker.up or self.number < broker.newest:  # a broker reads what came first first
             return
+        broker.newest = self.number
         old = broker.talk
         if old is not None and old is not self:
             old.line.send(DisconnectPacket(reason_code=DisconnectReasonCode.SESSION_TAKEN_OVER).write())
