@@ -131,7 +131,8 @@ class Assets(Sequence[Asset]):
     def _facts(self, row: int) -> dict[str, float]:
         found = {}
         for name, fact in self._columns.facts.items():
-            place = int(np.searchsorted(fact.row, row))
+            # A number of the column's own type: for any other one the whole column would be converted to look for it.
+            place = int(np.searchsorted(fact.row, fact.row.dtype.type(row)))
             if place < len(fact.row) and fact.row[place] == row:
                 found[name] = float(fact.value[place])
         return found
