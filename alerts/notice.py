@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from alerts.maps import map_link
 from alerts.templates import number
@@ -20,6 +21,7 @@ _LABELS: Mapping[str, Mapping[str, str]] = {
         "threshold": "Threshold",
         "since": "Since",
         "map": "Map",
+        "trend": "Trend",
         "console": "Console",
     },
     "zh": {
@@ -30,6 +32,7 @@ _LABELS: Mapping[str, Mapping[str, str]] = {
         "threshold": "阈值",
         "since": "开始时间",
         "map": "地图",
+        "trend": "趋势",
         "console": "控制台",
     },
 }
@@ -98,7 +101,7 @@ def notice_of(transition: Transition, language: str, key: str, maps: str = "osm"
         "since": words.get("since", ""),
     }
     title = title_of(transition, language)
-    links = {"map": map_link(maps, transition.lon, transition.lat), "console": console}
+    links = {"map": map_link(maps, transition.lon, transition.lat), **_console(transition, console)}
     return Notice(
         key=key,
         title=title,
@@ -109,6 +112,14 @@ def notice_of(transition: Transition, language: str, key: str, maps: str = "osm"
         mood="cleared" if transition.state == CLEARED else transition.severity,
         colon="：" if language == "zh" else ": ",
     )
+
+
+def _console(transition: Transition, console: str) -> dict[str, str]:
+    """Return the link into the console: to a device with its curves, else to the city."""
+    sort, _, name = transition.entity.partition(":")
+    if console and sort == "device":
+        return {"trend": f"{console.rstrip('/')}/#asset={quote(name, safe='')}"}
+    return {"console": console}
 
 
 def clean(text: str, longest: int) -> str:

@@ -48,7 +48,7 @@ def open_page(browser: Browser, served: Served) -> Iterator[Open]:
         if not request.url.startswith((served.url, "data:", f"blob:{served.url}")):
             outside.append(request.url)
 
-    def start(*, ready: bool = True, allow: str = "", size: tuple[int, int] = (1366, 768)) -> Page:
+    def start(path: str = "", *, ready: bool = True, allow: str = "", size: tuple[int, int] = (1366, 768)) -> Page:
         context = browser.new_context(viewport={"width": size[0], "height": size[1]}, locale="zh-CN")
         page = context.new_page()
         pages.append(page)
@@ -63,7 +63,7 @@ def open_page(browser: Browser, served: Served) -> Iterator[Open]:
                 else None
             ),
         )
-        page.goto(served.url)
+        page.goto(served.url + path)
         if ready:
             page.wait_for_selector(".map[data-ready]")
             page.wait_for_selector(".link.live")

@@ -160,6 +160,12 @@ def test_an_asset_opens_by_keyboard_or_click_and_shows_its_curve(served: Served,
     expect(page.locator("[data-asset=cover-0001]")).to_contain_text("从未上报")
 
 
+def test_the_link_of_a_notice_opens_its_device_and_a_wrong_one_nothing(served: Served, open_page: Open) -> None:
+    served.do(lambda: served.house.hear("cover-0001", cover_open=False))
+    expect(open_page("/#asset=cover-0001").locator("[data-asset=cover-0001]")).to_contain_text("雨水井 1")
+    assert open_page("/#asset=no-such").locator("[data-asset]").count() == 0
+
+
 def test_a_truck_moves_on_the_map_and_the_ledger_keeps_count(served: Served, open_page: Open) -> None:
     house = served.house
     served.do(lambda: house.hear("truck-001", lon_deg=121.4700, lat_deg=31.0200))

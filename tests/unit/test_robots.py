@@ -12,7 +12,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
@@ -169,7 +169,7 @@ def test_without_a_secret_nothing_is_signed_and_english_crews_read_english() -> 
     buttons = {one["text"]["content"]: one["url"] for one in cards[3]["card"]["elements"][-1]["actions"]}
     assert buttons == {
         "Map": "https://www.openstreetmap.org/?mlat=31.230400&mlon=121.473700#map=18/31.230400/121.473700",
-        "Console": "https://duty.example/",
+        "Trend": "https://duty.example/#asset=c1",
     }
 
 
@@ -290,6 +290,16 @@ def test_what_the_services_show_is_taken_as_it_was_copied() -> None:
     Receiver("crew", "feishu+https://open.feishu.cn/open-apis/bot/v2/hook/a-b-c?secret=x").check()
     Receiver("crew", "feishu+https://open.larksuite.com/open-apis/bot/v2/hook/a-b-c").check()
     Receiver("crew", "wecom+https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=a-b-c").check()
+
+
+def test_the_link_into_the_console_leads_to_the_device_or_to_the_city() -> None:
+    here = replace(transition(), entity="device:灯)](x #1")
+    assert notice_of(here, "zh", "k", "none", "https://duty.example/c").links == (
+        ("趋势", "https://duty.example/c/#asset=%E7%81%AF%29%5D%28x%20%231"),
+    )
+    road = replace(transition(), entity="road:滨河路")
+    assert notice_of(road, "zh", "k", "none", "https://duty.example/").links == (("控制台", "https://duty.example/"),)
+    assert notice_of(road, "zh", "k", "none").links == ()
 
 
 def test_a_notice_of_before_an_upgrade_is_told_with_what_it_has() -> None:
