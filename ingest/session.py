@@ -139,6 +139,7 @@ class Session:
                 await _first(connection.welcomed, connection.lost)
         except TimeoutError:
             raise BrokerTroubleError(f"no answer within {options.connect_timeout_s:g} s") from None
+        self._look_for_queue(connection)
         await self._subscribed(connection)
         if not connection.over:
             welcome = connection.welcomed.result()
@@ -147,9 +148,6 @@ class Session:
             self.counters["connects"] += 1
             if not welcome.session_present:
                 self._brief = 0
-            if not welcome.session_present and self.counters["connects"] > 1:
-                self.counters["session_lost"] += 1
-                log.warning("the broker had no queue of ours any more: what it held for us is gone")
             log.info("connected", broker=f"{options.host}:{options.port}", resumed=welcome.session_present)
         return await connection.lost
 
@@ -161,6 +159,14 @@ class Session:
     def _welcomed(self, welcome: ConnAckPacket) -> None:
         self.welcome = welcome
         self.on_welcome(welcome)
+
+    def _look_for_queue(self, connection: Connection) -> None:
+        """Tell of a queue that the broker had and has no more: at once, for the next connection finds a new one."""
+        answer = connection.welcomed
+        known = answer.done() and not answer.cancelled()
+        if known and not answer.result().session_present and self.ready.is_set():
+            self.counters["session_lost"] += 1
+            log.warning("the broker had no queue of ours any more: what it held for us is gone")
 
     async def _subscribed(self, connection: Connection) -> None:
         """Wait for the answer to SUBSCRIBE, as long as deliveries come or wait to be fetched."""

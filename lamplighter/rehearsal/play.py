@@ -110,7 +110,7 @@ class Rehearsal:
         self.deaths: list[float] = []
         self.failures: list[str] = []
         self.released: dict[int, Record] = {}  # records that the journal has let go, by position
-        self.sessions_lost_unseen = 0
+        self.sessions_lost = 0  # in the present life, and told to it
         self.calm_number = 1 << 60  # the broker's number of the first message of the calm
         self.heard_from = 1 << 60  # and of the first that nothing can keep from being heard
         self.well = False
@@ -125,6 +125,7 @@ class Rehearsal:
     def play(self) -> Outcome:
         """Play it and say how it went."""
         asyncio.set_event_loop(None)
+        self.broker.on_new_session = self._new_session
         self.disk.step = self.deaths_due.disk_step
         scene.set_up(self.settings)
         with seams.on_stage(self.loop, self.disk, self.store, self.phones, lambda: self.lives, log=self._log):
@@ -177,6 +178,7 @@ class Rehearsal:
         self.lives += 1
         self.trace.note(f"life {self.lives} begins")
         self._refused_before = self.disk.refused
+        self.sessions_lost = 0
         life = self.loop.create_task(self._life(), name=f"life {self.lives}")
         life.add_done_callback(lambda _: self.loop.stop())
         self.loop.run_forever()
@@ -221,6 +223,10 @@ class Rehearsal:
             text = "".join(traceback.format_exception(trouble))
             self.fail(f"the house ended by itself: {text}")
         self.disk.settle(power_cut=False)
+
+    def _new_session(self) -> None:
+        if self.house is not None and self.house.session.ready.is_set():  # it had one before
+            self.sessions_lost += 1
 
     def _stop_house(self) -> None:
         if self._leave is not None and not self.loop.dead:

@@ -32,8 +32,9 @@ def at_the_end(play: Rehearsal) -> Iterator[str]:
     yield from _quarantine(play, house)
     yield from _alerts(house, records)
     yield from _notices(play, house)
-    if play.sessions_lost_unseen > 0 and not house.session.counters["session_lost"]:
-        yield "the broker lost the session, and session_lost does not say so"
+    told = house.session.counters["session_lost"]
+    if told < play.sessions_lost:
+        yield f"the broker had lost the session {play.sessions_lost} times in this life, session_lost says {told}"
 
 
 def _store_is_journal(play: Rehearsal, house: House) -> Iterator[str]:

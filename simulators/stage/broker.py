@@ -48,7 +48,7 @@ class StagedBroker:
         messages: everything accepted, by number.
         acknowledged: numbers acknowledged by the house.
         lost: why a message will not be delivered (any more), by number.
-        sessions_lost: how often a house that came back found no session.
+        on_new_session: called when a house subscribes that has been told that there was no session.
         line: the present connection.
         newest: number of the newest connection that was welcomed.
     """
@@ -61,7 +61,6 @@ class StagedBroker:
         self.messages: list[Message] = []
         self.acknowledged: set[int] = set()
         self.lost: dict[int, str] = {}
-        self.sessions_lost = 0
         self.kept: Kept | None = None
         self.saved: Kept | None = None
         self.line: Line | None = None

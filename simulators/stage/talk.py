@@ -36,6 +36,7 @@ class Talk:
         self.broker, self.line, self.number = broker, line, number
         self.ready = False
         self.window = 0
+        self._new = False  # the house was told that there is no session
         self._unread = b""
         self._over = False
         self._keep_alive_s = 0.0
@@ -97,8 +98,7 @@ class Talk:
                 for number in sorted(broker.kept.messages()):
                     broker.lose(broker.messages[number], "the house began anew")
             broker.kept = Kept()
-            broker.sessions_lost += 1
-            broker.on_new_session()
+            self._new = True
         assert broker.kept is not None  # noqa: S101 - made above
         broker.talk, broker.line = self, self.line
         self.window = min(broker.window, packet.receive_max)
@@ -117,6 +117,9 @@ class Talk:
             return
         if any(not one.pattern.startswith("$SYS/") for one in packet.topic_filters):
             self.broker.kept.subscribed = True
+            if self._new:
+                self._new = False
+                self.broker.on_new_session()
         codes = [SubAckReasonCode.GRANTED_QOS_AT_LEAST_ONCE] * len(packet.topic_filters)
         self.line.send(SubAckPacket(packet.packet_id, codes).write())
         self.broker.trace.note("subscribed")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+import mqtt5
 import pytest
 
 from alerts import delivery
@@ -17,6 +18,7 @@ from alerts.notify import Notifier
 from devices.topics import up
 from devices.transition import ACTIVE, CLEARED, Transition, alert_id
 from ingest.inbox import Delivery
+from ingest.session import BrokerOptions, Session
 from ingest.sieve import Sieve
 from lamplighter.clock import Clock
 from lamplighter.settings import City, Settings
@@ -196,3 +198,33 @@ def test_a_tick_with_consequences_is_on_the_disk_before_they_are_written_down(tm
     finally:
         house.close()
     assert safe == [(1, True)]
+
+
+def test_a_queue_that_the_broker_forgot_is_told_though_the_line_breaks_before_the_subscription() -> None:
+    """A restarted broker says that there is no queue, hears the SUBSCRIBE and is gone: the next time there is one."""
+    there, not_there = (mqtt5.ConnAckPacket(session_present=one).write() for one in (True, False))
+    granted = mqtt5.SubAckPacket(1, [mqtt5.SubAckReasonCode.GRANTED_QOS_AT_LEAST_ONCE]).write()
+    scripts = iter([(not_there, granted), (not_there, b""), (there, granted)])
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        welcome, answer = next(scripts, (there, granted))
+        await reader.read(4096)
+        writer.write(welcome)
+        await reader.read(4096)
+        writer.write(answer)
+        await asyncio.sleep(0.1)
+        writer.close()
+
+    async def scene() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        session = Session(BrokerOptions("127.0.0.1", server.sockets[0].getsockname()[1], retry_first_s=0.01), ["a/#"])
+        running = asyncio.create_task(session.run())
+        async with asyncio.timeout(20):
+            while session.counters["connects"] < 2:  # noqa: ASYNC110 - a counter cannot be waited for
+                await asyncio.sleep(0.01)
+        session.close()
+        await running
+        server.close()
+        assert session.counters["session_lost"] == 1
+
+    asyncio.run(scene())
