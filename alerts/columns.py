@@ -84,7 +84,7 @@ class BatchColumns:
     def _make(self, name: str) -> Floats:
         rows = self.batch.device
         if name not in DERIVED:
-            fact: Floats = self.fleet.registry.fact(name)[rows]
+            fact = self.live.fact(name)[self.at]
             self.made[name] = fact
             return fact
         self.made[name] = column = derived(self.fleet, name, rows, self.time_ms, self.made)
@@ -168,9 +168,7 @@ class LiveColumns:
         rows = self.live.rows[self.at]
         if name in DERIVED:
             return derived(self.fleet, name, rows, np.int64(self.time_ms), self.made)
-        found: Floats = (
-            self.live.column(name)[self.at] if name in self.live.columns else self.fleet.registry.fact(name)[rows]
-        )
+        found: Floats = self.live.column(name)[self.at] if name in self.live.columns else self.live.fact(name)[self.at]
         return found
 
 

@@ -65,6 +65,8 @@ class Live:
         self.values = self._table.T
         self._clocks = np.full((len(self.rows), 3), NEVER, dtype=np.int64)
         self.time_ms, self.seen_ms, self.mark = (self._clocks[:, one] for one in (_TIME, _SEEN, _MARK))
+        self._registry = registry
+        self._facts: dict[str, npt.NDArray[np.float64]] = {}
         self._fillings: dict[tuple[bytes, bytes], _Filling] = {}
         self._records: dict[tuple[int, int], npt.NDArray[np.void]] = {}
 
@@ -102,6 +104,13 @@ class Live:
             kind, shape = f"V{8 * (end - first)}", (len(self._table),)
             found = np.ndarray(shape, kind, self._table, 8 * first, (self._table.strides[0],))
             self._records[first, end] = found
+        return found
+
+    def fact(self, name: str) -> npt.NDArray[np.float64]:
+        """Return one fact of the kind's devices, (m,), NaN where unknown."""
+        found = self._facts.get(name)
+        if found is None:
+            found = self._facts[name] = self._registry.fact(name)[self.rows]
         return found
 
     def column(self, name: str) -> npt.NDArray[np.float64]:

@@ -58,10 +58,11 @@ def by_grid(registry: Registry, lamps: npt.NDArray[np.intp], least: int) -> Grou
     Cells merge by fours into 200 m, then 400 m, then 800 m, until there are enough lamps to judge; what is too thin
     even then is left to road and cabinet.
     """
-    cells = registry.group("grid")
-    code = cells.code[lamps]
-    found = [*(_CELL.match(name) for name in cells.names), None]  # the last answers for code -1
-    places = np.array([[int(m[1]), int(m[2])] if m else [0, 0] for m in found], dtype=np.int64)
+    grid = registry.group("grid")
+    used, code = np.unique(grid.code[lamps], return_inverse=True)
+    cells = [grid.names[label] if label >= 0 else "" for label in used.tolist()]
+    found = [_CELL.match(name) for name in cells]
+    places = np.array([[int(m[1]), int(m[2])] if m else [0, 0] for m in found], dtype=np.int64).reshape(-1, 2)
     place, free = places[code], np.array([m is not None for m in found], dtype=bool)[code]
     member = np.full(len(lamps), -1, dtype=np.int64)
     names: list[str] = []
@@ -70,14 +71,14 @@ def by_grid(registry: Registry, lamps: npt.NDArray[np.intp], least: int) -> Grou
         rows = np.flatnonzero(free)
         if not len(rows):
             break
-        _, block, count = np.unique(place[rows] >> level, axis=0, return_inverse=True, return_counts=True)
-        block = block.ravel()
-        order = np.split(np.argsort(block, kind="stable"), np.cumsum(count)[:-1])
+        east, north = (place[rows] >> level).T
+        _, block, count = np.unique((east << 32) + north, return_inverse=True, return_counts=True)
+        order, ends = np.argsort(block, kind="stable"), np.cumsum(count)
         for number in np.flatnonzero(count >= least):
-            inside = rows[order[number]]
+            inside = rows[order[ends[number] - count[number] : ends[number]]]
             labels, held = np.unique(code[inside], return_counts=True)
             member[inside] = len(names)
-            names.append(min(cells.names[label] for label in labels[held == held.max()]))
+            names.append(min(cells[label] for label in labels[held == held.max()]))
             sizes.append(GRID_M * 2**level)
             free[inside] = False
     return Groups("grid", names, member, np.array(sizes), [""] * len(names), int((member < 0).sum()))

@@ -95,19 +95,19 @@ def look(
     command = _column(fleet, kind, "command_percent", at)
     expected = (on_for >= 0) & ~(heard & (command == 0.0))
     since_on = now_ms - np.maximum(told, now_ms - on_for - 1)  # of a reading before the switch-on this exceeds on_for
-    burning, out = _evidence(fleet, kind, lamps, at, command, lit_share)
+    burning, out = _evidence(fleet, kind, at, command, lit_share)
     known = expected & heard & (since_on <= on_for) & (burning | out)
     return Lamps(expected, expected & (on_for >= settle_ms), known, known & burning)
 
 
 def _evidence(
-    fleet: Fleet, kind: str, lamps: npt.NDArray[np.intp], at: npt.NDArray[np.int32], command: Floats, lit_share: float
+    fleet: Fleet, kind: str, at: npt.NDArray[np.int32], command: Floats, lit_share: float
 ) -> tuple[Mask, Mask]:
     """Return which lamps are seen to burn and which are seen to be out; neither where nothing was measured."""
     power = _column(fleet, kind, "power_w", at)
     dim = _column(fleet, kind, "dim_percent", at)
     level = np.where(command > 0, command, np.where(dim > 0, dim, FULL)) / FULL
-    rated = fleet.registry.fact("rated_power_w")[lamps]
+    rated = fleet.live[kind].fact("rated_power_w")[at]
     due = np.where(rated > 0, lit_share * rated * level, UNRATED_W)
     current = _column(fleet, kind, "current_a", at)
     failed = _column(fleet, kind, "lamp_failure", at)

@@ -64,8 +64,9 @@ def save_fleet(fleet: Fleet) -> Arrays:
     out: Arrays = {}
     for name, live in fleet.live.items():
         out[f"fleet.{name}.ids"] = ids_of(fleet.registry, live.rows)
-        out[f"fleet.{name}.fields"] = np.array(live.kind.field_names(), dtype=np.bytes_)
-        out[f"fleet.{name}.values"] = live.values.copy()
+        heard = np.flatnonzero(~np.isnan(live.values).all(axis=1))  # fields that nobody has ever sent are not kept
+        out[f"fleet.{name}.fields"] = np.array(live.kind.field_names(), dtype=np.bytes_)[heard]
+        out[f"fleet.{name}.values"] = np.ascontiguousarray(live.values[heard])
         out[f"fleet.{name}.time_ms"] = live.time_ms.copy()
         out[f"fleet.{name}.seen_ms"] = live.seen_ms.copy()
     return out

@@ -97,7 +97,6 @@ class Registry:
         self.columns = columns.with_coded("grid", self._grid(columns))
         self.assets = Assets(self.columns)
         self.row: Mapping[str, int] = Index(columns.ids)
-        self._facts: dict[str, npt.NDArray[np.float64]] = {}
         self._groups: dict[str, Grouping] = {}
         self._rows: dict[tuple[str, str | None], npt.NDArray[np.intp]] = {}
 
@@ -115,14 +114,12 @@ class Registry:
         return [name.decode() for name in names]
 
     def fact(self, name: str) -> npt.NDArray[np.float64]:
-        """Return a fact as a column over all rows, NaN where unknown."""
-        if name not in self._facts:
-            column = np.full(len(self), np.nan)
-            known = self.columns.facts.get(name)
-            if known is not None:
-                column[known.row] = known.value
-            self._facts[name] = column
-        return self._facts[name]
+        """Return a fact as a column over all rows, NaN where unknown; made anew each time, so keep what you need."""
+        column = np.full(len(self), np.nan)
+        known = self.columns.facts.get(name)
+        if known is not None:
+            column[known.row] = known.value
+        return column
 
     def group(self, place: str) -> Grouping:
         """Return one place column (``road``, ``cabinet``, ``grid`` …) as numbers."""
