@@ -168,7 +168,7 @@ class OfflineJudge:
         return transition(self._rule, self._registry, self._sky, self._entity(place), state, at_ms, onset, values)
 
     def _entity(self, place: int) -> str:
-        return f"device:{self._registry.assets[self._rows[place]].id}"
+        return f"device:{self._registry.id_of(self._rows[place])}"
 
     def open(self) -> Mapping[str, int]:
         """Return devices that are offline, with the host time at which each was last heard."""

@@ -107,14 +107,14 @@ class RouteDeviationJudge:
     def _since(self, phase: int) -> dict[str, int]:
         state = self.watch.state
         return {
-            f"device:{self.registry.assets[self.rows[i]].id}": int(state["onset_ms"][i])
+            f"device:{self.registry.id_of(self.rows[i])}": int(state["onset_ms"][i])
             for i in np.flatnonzero(state["phase"] == phase)
         }
 
     def save(self) -> State:
         """Return the whole state, by device id and by permit."""
         watch = self.watch
-        kept: State = {"entity": np.array([self.registry.assets[row].id for row in self.rows], dtype=np.str_)}
+        kept: State = {"entity": np.array(self.registry.ids_of(self.rows), dtype=np.str_)}
         kept.update({f"watch.{name}": column.copy() for name, column in watch.state.items()})
         kept.update({f"gate.{name}": column.copy() for name, column in watch.reckoning.state.items()})
         kept["permit"] = np.array(self._permit_keys(), dtype=np.str_)
@@ -125,7 +125,7 @@ class RouteDeviationJudge:
     def load(self, state: State) -> None:
         """Take over a saved state; trucks and permits that are gone are let go."""
         watch = self.watch
-        at, place = matching([self.registry.assets[row].id for row in self.rows], state["entity"])
+        at, place = matching(self.registry.ids_of(self.rows), state["entity"])
         take_over(watch.state, state, "watch.", at, place)
         take_over(watch.reckoning.state, state, "gate.", at, place)
         at, place = matching(self._permit_keys(), state["permit"])
@@ -150,7 +150,7 @@ class RouteDeviationJudge:
                 "outside_min": verdict.outside_ms / 60_000,
                 "outside_m": verdict.outside_m,
             }
-            entity, state = f"device:{self.registry.assets[row].id}", ACTIVE if verdict.active else CLEARED
+            entity, state = f"device:{self.registry.id_of(row)}", ACTIVE if verdict.active else CLEARED
             about = (self.rule, self.registry, self.sky, entity, state, verdict.at_ms, verdict.onset_ms, values)
             told.append(transition(*about, verdict.reason, where[verdict.truck]))
         return told

@@ -52,7 +52,7 @@ class SeepageJudge:
         self.registry, self.sky = registry, sky
         self.params: NightParams = rule.params
         self.rows = _stations(registry, rule)
-        self.ids = [registry.assets[row].id for row in self.rows]
+        self.ids = registry.ids_of(self.rows)
         self.index = np.full(len(registry), -1, dtype=np.int64)
         self.index[self.rows] = np.arange(len(self.rows))
         area = registry.fact("well_area_m2")[self.rows]
