@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
 
+from alerts.delivery import Receiver
 from alerts.messages import compose, subject, transition
 from alerts.rules import Rule, parse_rules
 from devices.kinds import load_catalog
@@ -13,6 +15,7 @@ from devices.registry import Asset, Registry
 from devices.sky import Sky
 from devices.transition import ACTIVE, CLEARED
 from devices.yamlfile import parse_yaml
+from storage.outbox import owed, transition_of
 
 CATALOG = load_catalog()
 T0 = 1_772_370_000_000  # 2026-03-01 21:00 in Shanghai
@@ -97,3 +100,18 @@ def test_a_better_position_takes_the_place_of_the_registrys() -> None:
     unknown = transition(rule(), REGISTRY, SKY, "device:lamp-1", ACTIVE, T0, T0, {}, "", (math.nan, 30.5))
     assert (near.lon, near.lat) == (120.5, 30.5)
     assert (unknown.lon, unknown.lat) == (120.0, 30.0)
+
+
+def test_what_notices_name_one_by_one_comes_whole_through_the_outbox() -> None:
+    what = transition(rule(), REGISTRY, SKY, "device:lamp-2", ACTIVE, T0 + 60_000, T0, {"value": 3.0})
+    assert what.words["zh"] == {
+        "rule": "失联",
+        "name": "2 号灯",
+        "place": "东城区 和平街道 中山路",
+        "since": "2026-03-01 21:00",
+    }
+    assert (what.words["en"]["rule"], what.words["en"]["place"]) == ("Gone", "中山路, 和平街道, 东城区")
+    (row,) = owed(what, [Receiver("crew", "log")], T0)
+    assert transition_of(json.loads(json.dumps(row["notice"]))) == what
+    before = {name: value for name, value in row["notice"].items() if name != "words"}
+    assert transition_of(before).words == {}, "a notice that an older version left"
