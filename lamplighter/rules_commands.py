@@ -83,6 +83,26 @@ def play_tests(
     raise typer.Exit(1 if failed else 0)
 
 
+@app.command("backtest")
+def backtest(
+    since: Annotated[str, typer.Option(help="From when: so long ago, as in 7d, or a moment, as in 2026-03-01T20:00.")],
+    until: Annotated[str, typer.Option(help="Until when; default now.", show_default=False)] = "",
+    rules: Annotated[Path | None, typer.Option(help="Rules to try; default those of the settings.")] = None,
+    against: Annotated[Path | None, typer.Option(help="Other rules to compare with on the same readings.")] = None,
+    only: Annotated[str, typer.Option(help="Only rules whose id holds this text.")] = "",
+    tick: Annotated[str, typer.Option(help="Between two looks at the clock.")] = "30s",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines instead of a table.")] = False,
+    config: Config = None,
+) -> None:
+    """Run rules over stored readings and list what would have been told."""
+    from lamplighter.backtest_command import Asked, run_backtest
+    from lamplighter.durations import seconds
+
+    tick_ms = round(seconds(tick) * 1000)
+    asked = Asked(since, until, rules, against, only, tick_ms, as_json)
+    raise typer.Exit(run_backtest(settings_of(config), asked, round(time.time() * 1000)))
+
+
 def read_tests(places: list[Path], rules: Path | None, usual: Path, catalog: Catalog) -> list[RuleTest]:
     """Read test files, with the rules that each names; raises one ConfigError with every problem of all of them.
 

@@ -1,0 +1,149 @@
+"""Rules over the past: what reading a stored reading back costs, and what judging it costs once it is read.
+
+    python -m bench.backtest            # a table; a city of 26,000 devices for two hours
+    python -m bench.backtest --small    # seconds, for the suite
+
+CPU seconds of this process. The city reports as the catalog says (lamps every 15 minutes, cabinets, stations and pumps
+every minute, covers every half hour, trucks every 15 s), to a SQLite file; one device in a thousand goes wrong. The
+rules are the shipped ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from alerts.backtest import TICK_MS, Backtest, fields_of
+from alerts.rules import load_rules
+from bench.machine import machine
+from devices.asset import Asset
+from devices.batch import Batch, make_batch
+from devices.kinds import Catalog, Kind, load_catalog
+from devices.registry import Registry
+from storage.past import SqlitePast, replay
+from storage.sqlite import SqliteStore
+
+RULES = Path(__file__).parents[1] / "config" / "rules.yaml"
+START = 1_772_366_400_000 // TICK_MS * TICK_MS  # 2026-03-01 20:00 in Shanghai
+CITY = {
+    ("streetlight", "lamp"): 20_000, ("streetlight", "cabinet"): 400, ("manhole", "cover"): 5_000,
+    ("pump", "station"): 100, ("pump", "pump"): 200, ("truck", "truck"): 300,
+}  # fmt: skip
+FACTS = {"rated_power_w": 120.0, "depth_m": 3.0, "alarm_level_m": 3.0, "stop_level_m": 1.0, "rated_current_a": 20.0}
+USUAL = {
+    "power_w": 118.0, "voltage_v": 220.0, "current_a": 0.5, "phase_a_v": 225.0, "phase_b_v": 225.0, "phase_c_v": 225.0,
+    "feeder_power_w": 110.0, "contactor_on": 1.0, "tilt_deg": 1.0, "water_level_m": 0.3, "battery_percent": 80.0,
+    "h2s_ppm": 0.0, "o2_percent": 20.9, "level_m": 2.0, "pumps_on": 1.0, "mains_ok": 1.0, "running": 1.0,
+    "power_kw": 9.0, "speed_kmh": 35.0, "ignition": 1.0, "cover_closed": 1.0, "lon_deg": 121.47, "lat_deg": 31.23,
+    "heading_deg": 90.0, "hdop": 1.0,
+}  # fmt: skip
+WRONG = {"power_w": 1.0, "tilt_deg": 80.0, "level_m": 3.5, "speed_kmh": 80.0, "contactor_on": 0.0}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a backtest cost.
+
+    Attributes:
+        readings, alerts: how many.
+        reading_s, judging_s: CPU seconds.
+    """
+
+    readings: int
+    alerts: int
+    reading_s: float
+    judging_s: float
+
+    @property
+    def read_rate(self) -> float:
+        """Readings read back a CPU second."""
+        return self.readings / self.reading_s
+
+    @property
+    def judge_rate(self) -> float:
+        """Readings judged a CPU second."""
+        return self.readings / self.judging_s
+
+
+def city(catalog: Catalog, scale: float) -> Registry:
+    """Return the city's registry, ``scale`` times as large."""
+    assets = []
+    for (kind, role), count in CITY.items():
+        known = {fact.name for fact in catalog[kind].facts if not fact.roles or role in fact.roles}
+        facts = {name: value for name, value in FACTS.items() if name in known}
+        assets += [
+            Asset(f"{role}-{n:05d}", kind, role, lon=121.47, lat=31.23, road=f"Road {n // 50}", facts=facts)
+            for n in range(max(1, round(count * scale)))
+        ]
+    return Registry(catalog, assets)
+
+
+def readings(catalog: Catalog, registry: Registry, hours: float) -> Iterator[Batch]:
+    """Yield the readings of each kind and role, a batch a report interval."""
+    rng = np.random.default_rng(1)
+    for kind, role in CITY:
+        found, rows = catalog[kind], registry.rows_of(kind, role)
+        report_ms = round(found.report_s[found.roles.index(role)] * 1000)
+        phase = rng.integers(0, report_ms, len(rows))
+        wrong = rng.random(len(rows)) < 0.001
+        for begin in range(0, round(hours * 3_600_000), report_ms):
+            yield make_batch(found, 0, START + begin + phase, rows, _values(found, role, wrong, begin, rng))
+
+
+def _values(kind: Kind, role: str, wrong: np.ndarray, begin: int, rng: np.random.Generator) -> np.ndarray:
+    values = np.full((len(kind.fields), len(wrong)), np.nan)
+    for number, field in enumerate(kind.fields):
+        if field.name in USUAL and (not field.roles or role in field.roles):
+            noise = 0.0 if field.type != "float" or field.name.endswith("_deg") else 0.01 * USUAL[field.name]
+            values[number] = USUAL[field.name] + noise * rng.standard_normal(len(wrong))
+            if field.name in WRONG and begin >= 1_800_000:
+                values[number, wrong] = WRONG[field.name]
+    return values
+
+
+def measure(scale: float, hours: float, folder: Path) -> Cost:
+    """Write a city's hours to SQLite, read them back and judge them; return what the latter two cost."""
+    catalog = load_catalog()
+    registry, rules = city(catalog, scale), load_rules(RULES, catalog)
+    store = SqliteStore(folder / "readings.db", catalog)
+    for batch in readings(catalog, registry, hours):
+        store.write([batch], registry)
+    store.close()
+    past, test = SqlitePast(folder / "readings.db"), Backtest(rules, registry, "Asia/Shanghai", START)
+    spent = [0.0, 0.0]
+    begun = time.process_time()
+    for part in replay(past, registry, fields_of([rules], catalog), START, START + round(hours * 3_600_000)):
+        read = time.process_time()
+        test.feed(part.batches, part.until_ms)
+        judged = time.process_time()
+        spent[0] += read - begun
+        spent[1] += judged - read
+        begun = judged
+    past.close()
+    return Cost(test.readings, len(test.alerts()), *spent)
+
+
+def main() -> None:
+    """Measure and print."""
+    asked = argparse.ArgumentParser(description=__doc__)
+    asked.add_argument("--small", action="store_true", help="seconds, for the suite")
+    small = asked.parse_args().small
+    with tempfile.TemporaryDirectory() as folder:
+        cost = measure(*((0.05, 1.0) if small else (1.0, 2.0)), Path(folder))
+    print(machine())
+    print(f"{cost.readings:,} readings, {cost.alerts:,} alerts, the shipped rules")
+    for what, spent, rate in (
+        ("read back from SQLite", cost.reading_s, cost.read_rate),
+        ("judged", cost.judging_s, cost.judge_rate),
+    ):
+        print(f"{what:22} {spent:6.2f} s CPU  {rate / 1e6:5.2f} M readings/s a core")
+
+
+if __name__ == "__main__":
+    main()
