@@ -19,7 +19,7 @@ from devices.transition import Transition
 
 Places = npt.NDArray[np.intp]
 
-PART = 8192  # readings judged in one go: their columns stay in the processor's cache
+PART = 16_384  # readings judged in one go: more would not stay in the processor's cache
 
 
 class Desk:

@@ -90,8 +90,10 @@ def _table(rows: int, rng: np.random.Generator, *, noisy: bool) -> np.ndarray:
     return table
 
 
-def series(lamps: int, rows: int, *, noisy: bool, start_ms: int = START_MS, seed: int = 7) -> Iterator[Batch]:
-    """Yield batches without end: every lamp once in five minutes, each time in another order."""
+def series(
+    lamps: int, rows: int, *, noisy: bool, start_ms: int = START_MS, turn_ms: int = TURN_MS, seed: int = 7
+) -> Iterator[Batch]:
+    """Yield batches without end: every lamp once in ``turn_ms``, each time in another order."""
     rng = np.random.default_rng(seed)
     tables = [_table(rows, rng, noisy=noisy) for _ in range(3)]
     waiting = rng.permutation(lamps).astype(np.int32)
@@ -101,7 +103,7 @@ def series(lamps: int, rows: int, *, noisy: bool, start_ms: int = START_MS, seed
         while len(waiting) < rows:
             waiting = np.concatenate((waiting, rng.permutation(lamps).astype(np.int32)))
         device, waiting = waiting[:rows], waiting[rows:]
-        now_ms += max(1, TURN_MS * rows // lamps)
+        now_ms += max(1, turn_ms * rows // lamps)
         time_ms = np.sort(now_ms - rng.integers(0, 1000, rows))
         yield make_batch(LAMPS, now_ms, time_ms, device, tables[number % len(tables)])
         number += 1

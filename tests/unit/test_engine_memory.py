@@ -231,3 +231,31 @@ def test_the_memory_holds_no_objects_and_survives_a_new_field_in_the_catalog() -
     new.load(saved)
     assert np.isnan(new.fleet.live["pump"].column("level_m")).all()
     assert new.fleet.live["pump"].time_ms[0] == T0
+
+
+def test_a_device_at_rest_weighs_little_and_one_that_is_not_a_slot() -> None:
+    rules = "rules:" + "".join(
+        HIGH.split("rules:")[1].replace("id: high", f"id: high_{n}").replace("> 3", f"> {n}") for n in range(3, 23)
+    )
+    stations = [Asset(f"station-{n}", "pump", "station") for n in range(2000)]
+    engine = engine_of(rules, stations)
+    life = engine.desks["pump"].bank.life  # type: ignore[union-attr]
+    at(engine, 0, levels(0, *[1.0] * 2000))
+    assert life.nbytes <= 100 * 2000  # twenty rules: four bytes and a bit each
+    at(engine, 60, levels(60, *[4.0] * 2000))
+    assert len(engine.pending()) == 2000
+    assert life.nbytes <= 200 * 2000
+    before = life.nbytes
+    for second in range(120, 1200, 60):  # rooms are used again
+        at(engine, second, levels(second, *[1.0 if second % 120 else 4.0] * 2000))
+    assert life.slots.nbytes <= before + 10 * 2000
+
+
+def test_a_count_of_readings_from_an_earlier_program_is_taken_over_however_large() -> None:
+    engine = engine_of(HIGH.replace("for: 5m", "for: 5m\n    samples: 1000"))
+    at(engine, 0, levels(0, 4.0))
+    saved = engine.save()
+    saved["rule.high.state.seen"] = np.array([100_000], dtype=np.int32)
+    new = engine_of(HIGH.replace("for: 5m", "for: 5m\n    samples: 1000"))
+    new.load(saved)
+    assert at(new, 300, levels(300, 4.0)) == [("device:station-1", "active", 300)]
