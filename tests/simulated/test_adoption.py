@@ -45,7 +45,7 @@ async def _scene(folder: Path) -> None:
     (folder / "data").mkdir()
     async with EmbeddedBroker(folder / "broker", prefer_mosquitto=False) as broker:
         settings = Settings(
-            city=City(id="adopt"), data=folder / "data", broker=Broker(port=broker.port), api=Api(port=0)
+            city=City(id="adopt"), data=folder / "data", broker=Broker(port=broker.port, counts=False), api=Api(port=0)
         )
         _import(settings, KNOWN)
         house = House(settings, real_clock())

@@ -63,7 +63,7 @@ def _house(folder: Path, port: int) -> House:
         data=folder / "data",
         rules=folder / "rules.yaml",
         kinds=(folder / "water_gauge.yaml",),
-        broker=Broker(port=port),
+        broker=Broker(port=port, counts=False),
         api=Api(port=0),
     )
     operations = Operations(settings.operations_url())
