@@ -19,20 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from alerts.columns import DERIVED, YES_OR_NO, Looked, known_names
-from alerts.terms import (
-    ARITHMETIC,
-    COMPARISONS,
-    FUNCTIONS,
-    Floats,
-    Mask,
-    Number,
-    Truth,
-    applied,
-    compared,
-    fixed,
-    joined,
-    named,
-)
+from alerts.quantities import ARITHMETIC, FUNCTIONS, Floats, Number, applied, fixed, named
+from alerts.terms import COMPARISONS, Mask, Truth, compared, joined
 from devices.kinds import Field, Kind
 from devices.yamlfile import ConfigError, Node
 

@@ -11,9 +11,9 @@ import numpy.typing as npt
 from alerts.columns import BatchColumns, LiveColumns, known_names
 from alerts.expression_keys import Params
 from alerts.messages import transition
+from alerts.quantities import Sheet
 from alerts.rules import Rule
 from alerts.templates import placeholders
-from alerts.terms import Sheet
 from devices.kinds import Kind
 from devices.registry import Registry
 from devices.sky import Sky
