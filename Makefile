@@ -1,5 +1,5 @@
 # Lamplighter 点灯人. `make demo` starts it, `make test` tests it; both do all their own set-up.
-.PHONY: demo run test check servers fuzz bench rehearse screenshot wheel lock console ready ready-dev clean outage help
+.PHONY: demo run test check servers fuzz bench outage megacity rehearse screenshot wheel lock console ready ready-dev clean help
 .DEFAULT_GOAL := help
 
 demo: ready console          ## a simulated city with everything running (FOR=60s stops by itself)
@@ -30,6 +30,9 @@ bench: ready-dev             ## CPU a reading on the whole way, beside a plain s
 
 outage: ready-dev            ## InfluxDB away for an hour, scaled 1:60, at 5,000 readings a second
 	@.venv/bin/python -m bench.outage $(ARGS)
+
+megacity: ready-dev          ## 815,000 devices and 20,000 readings a second on this machine, everything included
+	@.venv/bin/python -m bench.megacity $(ARGS)
 
 rehearse: ready               ## the house in virtual time, everything failing (SEEDS=10000; SEED=4711 repeats one)
 	@.venv/bin/lamplighter rehearse $(if $(SEED),--seed $(SEED),$(if $(SEEDS),--seeds $(SEEDS))) $(ARGS)

@@ -33,7 +33,7 @@ broker:
 store:
 {store}
 api: {{host: 127.0.0.1, port: 8080, token: {token}}}
-notify:                      # who is told; url as apprise writes them, or log
+notify:                      # who is told; url: log, Feishu, WeCom, mail or any of apprise (docs/operating.md)
   - {{name: log, url: log, language: zh, min_severity: minor}}
 """
 
