@@ -67,7 +67,10 @@ def play_tests(
     settings = settings_of(config)
     catalog = load_catalog(*settings.kinds)
     started, console = time.perf_counter(), make_console()
-    found = read_tests(files or [settings.rules.parent / TESTS], rules, settings.rules, catalog)
+    usual = settings.rules.parent / TESTS
+    if not files and not usual.is_dir():
+        raise ConfigError([f"{usual}: no tests there yet; make the folder, or name test files"])
+    found = read_tests(files or [usual], rules, settings.rules, catalog)
     wanted = [one for one in found if only in one.name or any(only in rule.id for rule in one.rules)]
     if not wanted:
         raise ConfigError([f"--only: no test's rule or name holds '{only}'"])
