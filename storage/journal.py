@@ -205,10 +205,21 @@ class Journal:
         self.end = max(found.end, floor)
         self.synced, self._synced_totals = self.end, self.totals
         last = self._segments[-1] if self._segments else None
-        if last is not None and last.end == self.end and last.header.kinds == describe(self.catalog):
-            self._handle = os.open(last.path, os.O_WRONLY)
-            self._names = last.header.names
-            os.fdatasync(self._handle)
+        if last is None:
+            return
+        # A life that was killed may have left its last records, and its last segment's name, to the kernel alone; what
+        # the broker repeats of them is acknowledged as a duplicate.
+        handle = os.open(last.path, os.O_WRONLY)
+        try:
+            os.fdatasync(handle)
+            sync_folder(self.folder)
+        except OSError:
+            os.close(handle)
+            raise
+        if last.end == self.end and last.header.kinds == describe(self.catalog):
+            self._handle, self._names = handle, last.header.names
+        else:
+            os.close(handle)
 
     def _largest(self) -> int:
         """Return the size from which on the newest segment is closed: any, where records find no room."""

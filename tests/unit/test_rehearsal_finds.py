@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -25,8 +26,9 @@ from lamplighter.settings import City, Settings
 from lamplighter.settings import Receiver as Told
 from lamplighter.wiring import House
 from storage.alertbook import AlertRow
+from storage.journal import Journal, Record
 from storage.operations import Operations, OutboxRow
-from tests.small_house import CITY, RULES, ZONE, Sent, SmallHouse, small_assets
+from tests.small_house import CATALOG, CITY, RULES, ZONE, Sent, SmallHouse, small_assets
 
 NOW = 1_781_553_600_000
 HOUR_MS = 3_600_000
@@ -228,3 +230,30 @@ def test_a_queue_that_the_broker_forgot_is_told_though_the_line_breaks_before_th
         assert session.counters["session_lost"] == 1
 
     asyncio.run(scene())
+
+
+@pytest.mark.parametrize("torn", [b"", b"LLR1 half a record"], ids=["whole", "torn"])
+def test_a_journal_that_is_opened_again_is_on_the_disk_before_it_counts_as_safe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torn: bytes
+) -> None:
+    """Seed 842: a life was killed before its first sync, the next relied on its segment, a power cut took the name."""
+    first = Journal(tmp_path, CATALOG)
+    first.append(Record(NOW))
+    monkeypatch.setattr(first, "sync", lambda: first.end)  # it is killed: nothing more is brought to the disk
+    first.close()
+    (segment,) = tmp_path.glob("segment-*.log")
+    with segment.open("ab") as file:
+        file.write(torn)
+    synced: set[int] = set()
+
+    def note(handle: int) -> None:
+        synced.add(os.fstat(handle).st_ino)
+
+    monkeypatch.setattr(os, "fdatasync", note)
+    monkeypatch.setattr(os, "fsync", note)
+    second = Journal(tmp_path, CATALOG)
+    try:
+        assert [record.now_ms for _, record in second.read(0)] == [NOW]
+        assert {segment.stat().st_ino, tmp_path.stat().st_ino} <= synced
+    finally:
+        second.close()
