@@ -57,10 +57,18 @@ def save(folder: Path, position: int, arrays: Mapping[str, npt.NDArray[np.generi
 
 
 def load(folder: Path) -> tuple[int, Arrays] | None:
-    """Return position and arrays of the newest whole snapshot, None where there is none."""
+    """Return position and arrays of the newest whole snapshot, None where there is none.
+
+    Its name is brought to the disk: a life that was killed may not have come to that, and the journal before it is let
+    go from now on.
+
+    Raises:
+        OSError: the disk refuses.
+    """
     for path in sorted(folder.glob("snapshot-*.snap"), reverse=True):
         found = _read(path)
         if found is not None:
+            sync_folder(folder)
             return found
     return None
 

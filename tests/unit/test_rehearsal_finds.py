@@ -25,6 +25,7 @@ from lamplighter.clock import Clock
 from lamplighter.settings import City, Settings
 from lamplighter.settings import Receiver as Told
 from lamplighter.wiring import House
+from storage import snapshot
 from storage.alertbook import AlertRow
 from storage.journal import Journal, Record
 from storage.operations import Operations, OutboxRow
@@ -257,3 +258,12 @@ def test_a_journal_that_is_opened_again_is_on_the_disk_before_it_counts_as_safe(
         assert {segment.stat().st_ino, tmp_path.stat().st_ino} <= synced
     finally:
         second.close()
+
+
+def test_a_snapshot_that_is_relied_on_has_its_name_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with the journal: killed between renaming and making the folder safe, and the journal before it let go."""
+    snapshot.save(tmp_path, 77, {})
+    synced: list[Path] = []
+    monkeypatch.setattr(snapshot, "sync_folder", synced.append)
+    assert snapshot.load(tmp_path) == (77, {})
+    assert synced == [tmp_path]
