@@ -60,15 +60,24 @@ class Opened(Protocol):
 
 
 def save_fleet(fleet: Fleet) -> Arrays:
-    """Return the live columns of all kinds, by device id and field name."""
+    """Return the live columns of all kinds, by device id and field name.
+
+    Fields that nobody has sent are left out, and of those that few send only these few are kept: a snapshot of a large
+    city stands in memory beside the city for a moment.
+    """
     out: Arrays = {}
     for name, live in fleet.live.items():
         out[f"fleet.{name}.ids"] = ids_of(fleet.registry, live.rows)
-        heard = np.flatnonzero(~np.isnan(live.values).all(axis=1))  # fields that nobody has ever sent are not kept
-        out[f"fleet.{name}.fields"] = np.array(live.kind.field_names(), dtype=np.bytes_)[heard]
-        out[f"fleet.{name}.values"] = np.ascontiguousarray(live.values[heard])
         out[f"fleet.{name}.time_ms"] = live.time_ms.copy()
         out[f"fleet.{name}.seen_ms"] = live.seen_ms.copy()
+        for number, field in enumerate(live.kind.field_names()):
+            column = live.values[number]
+            known = np.flatnonzero(~np.isnan(column))
+            if len(known) > len(column) // 2:
+                out[f"fleet.{name}.all.{field}"] = column.copy()
+            elif len(known):
+                out[f"fleet.{name}.at.{field}"] = known.astype(np.int32)
+                out[f"fleet.{name}.some.{field}"] = column[known]
     return out
 
 
@@ -84,11 +93,12 @@ def _load_live(fleet: Fleet, live: Live, arrays: Mapping[str, npt.NDArray[np.gen
     here = found >= 0
     live.time_ms[found[here]] = arrays[prefix + "time_ms"][here]
     live.seen_ms[found[here]] = arrays[prefix + "seen_ms"][here]
-    columns = {field.encode(): number for number, field in enumerate(live.kind.field_names())}
-    for number, field in enumerate(arrays[prefix + "fields"]):
-        column = columns.get(bytes(field))
-        if column is not None:
-            live.values[column, found[here]] = arrays[prefix + "values"][number][here]
+    for number, field in enumerate(live.kind.field_names()):
+        if f"{prefix}all.{field}" in arrays:
+            live.values[number, found[here]] = arrays[f"{prefix}all.{field}"][here]
+        elif f"{prefix}at.{field}" in arrays:
+            places = found[arrays[f"{prefix}at.{field}"].astype(np.intp)]
+            live.values[number, places[places >= 0]] = arrays[f"{prefix}some.{field}"][places >= 0]
 
 
 def save_judge(rule: Rule, judge: Judge) -> Arrays:

@@ -43,6 +43,8 @@ class Texts:
 
     def holding(self, part: str) -> npt.NDArray[np.intp]:
         """Return the rows whose text holds ``part``, in whatever case."""
+        if not part:
+            return np.arange(len(self.bounds) - 1)
         at = np.array([m.start() for m in re.finditer(f"(?={re.escape(part)})", self.text, re.IGNORECASE)], np.int64)
         rows = np.searchsorted(self.bounds, at, side="right") - 1
         return np.unique(rows[at + len(part) <= self.bounds[rows + 1]])

@@ -18,6 +18,7 @@ import uvicorn
 
 from api.app import create_app
 from devices.yamlfile import ConfigError
+from lamplighter import heap
 from lamplighter.clock import real_clock
 from lamplighter.losses import LOOK_S
 from lamplighter.own_series import write_own_series
@@ -35,6 +36,7 @@ STOP_S = 10.0  # what each part of a stop may take before it is cut short
 
 def run_service(settings: Settings) -> int:
     """Run until SIGINT or SIGTERM; return the exit status."""
+    heap.settle()
     configure_logging(sys.stderr)
     return asyncio.run(_serve(settings))
 

@@ -6,8 +6,8 @@ in the database; a file with another stamp, of another form, or damaged, is made
 
 from __future__ import annotations
 
+import itertools
 import os
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +15,24 @@ import numpy as np
 import numpy.typing as npt
 
 from devices.assetcolumns import Coded, Columns, Sparse, Texts
+from storage import arrayfile
 
-FORM = 1  # of the file; grows when its contents change
-_HEAD = "head"
+_MARK = b"LLR1"  # the digit is of the file's form
 
 
 def read(path: Path, stamp: int) -> Columns | None:
-    """Return the columns of a stamp, None where the file has others, none, or cannot be read."""
-    try:
-        with np.load(path, allow_pickle=False) as found:
-            if _HEAD not in found.files or found[_HEAD].tolist() != [FORM, stamp]:
-                return None
-            return _unpacked({name: found[name] for name in found.files})
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    """Return the columns of a stamp, None where the file has others, none, or is damaged."""
+    if arrayfile.number_of(path, _MARK) != stamp:
         return None
+    found = arrayfile.read(path, _MARK)
+    return _unpacked(found[1]) if found is not None and found[0] == stamp else None
 
 
 def write(path: Path, stamp: int, columns: Columns) -> bool:
     """Write columns under a stamp, whole or not at all; return False where the disk has no room or no leave."""
     draft = path.with_name(f"{path.name}.{os.getpid()}.draft")
     try:
-        with draft.open("wb") as file:
-            np.savez(file, allow_pickle=False, **{_HEAD: np.array([FORM, stamp], np.int64)}, **_packed(columns))
+        arrayfile.write(draft, _MARK, stamp, _packed(columns))
         draft.replace(path)
     except OSError:
         draft.unlink(missing_ok=True)
@@ -55,8 +51,8 @@ def _packed(columns: Columns) -> dict[str, npt.NDArray[Any]]:
     }
     for name, column in columns.coded.items():
         out[f"code.{name}"] = column.code
-        out[f"names.{name}"] = _bytes("\0".join(column.names))
-        out[f"count.{name}"] = np.array([len(column.names)])
+        out[f"names.{name}"] = _bytes("".join(column.names))
+        out[f"ends.{name}"] = np.cumsum([len(each) for each in column.names], dtype=np.int64)
     for name, fact in columns.facts.items():
         out[f"rows.{name}"], out[f"values.{name}"] = fact.row, fact.value
     return out
@@ -65,10 +61,9 @@ def _packed(columns: Columns) -> dict[str, npt.NDArray[Any]]:
 def _unpacked(found: dict[str, npt.NDArray[Any]]) -> Columns:
     coded = {}
     for name in (key.removeprefix("code.") for key in found if key.startswith("code.")):
-        names = _text(found[f"names.{name}"]).split("\0") if found[f"count.{name}"][0] else []
-        if len(names) != found[f"count.{name}"][0]:
-            raise ValueError(f"names of {name}")
-        coded[name] = Coded(found[f"code.{name}"], names)
+        ends = found[f"ends.{name}"].tolist()
+        text = _text(found[f"names.{name}"])
+        coded[name] = Coded(found[f"code.{name}"], [text[a:b] for a, b in itertools.pairwise([0, *ends])])
     facts = {
         name: Sparse(found[f"rows.{name}"], found[f"values.{name}"])
         for name in (key.removeprefix("rows.") for key in found if key.startswith("rows."))

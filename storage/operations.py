@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 _CONFIRMED, _STARTED = "confirmed_position", "store_started_ms"
-REGISTRY_FILE = "registry.npz"
+REGISTRY_FILE = "registry.columns"
 _POSITION, _STORED, _QUARANTINED, _KEPT = "shipped_position", "stored:", "quarantined:", "kept:"
 
 
