@@ -130,6 +130,7 @@ class Load:
                 self._debts[turn] += due
             else:
                 self._debts = [float("inf")] * len(self._debts)
+            self._wake()
             self._pump(turn)
             turn = (turn + 1) % len(self._debts)
             if rate:
@@ -140,6 +141,11 @@ class Load:
                 if progress is not None:
                     progress(self.sent())
             await asyncio.sleep(TICK_S)
+
+    def _wake(self) -> None:
+        for lane in self._lanes:
+            if lane is not None:
+                lane.wake()
 
     def _pump(self, number: int) -> None:
         """Send what one lane owes, as far as there is room; all solos are one lane."""
@@ -287,6 +293,7 @@ class Load:
         until = loop.time() + PATIENCE_S
         while loop.time() < until:
             tally = self.tally
+            self._wake()
             for solos in self._solos:
                 for solo in solos:
                     if solo is not None and solo.busy:

@@ -19,6 +19,7 @@ Ints = npt.NDArray[np.int64]
 _ACK = np.frombuffer(b"\x40\x02", np.uint16)[0]  # head of a PUBACK that says success (MQTT 5, 3.4.2.1)
 REFUSED = 0x80  # reason codes from here on are refusals
 KEEP_ALIVE_S = 600
+NAP_WINDOW = 1000  # a broker that takes so many unanswered messages need not be heard at once
 LONGEST_ANSWER = 1 << 16  # bytes of one packet of the broker; a PUBACK has four to some hundred
 
 
@@ -90,7 +91,7 @@ class Lane(asyncio.Protocol):
         self._room_again = room_again
         self.window = 0
         self._blocked = False
-        self._closing = False
+        self._closing = self._napping = False
         self._transport: asyncio.Transport | None = None
         self._unread = b""
         self._of = np.zeros(1 << 16 if qos else 0, np.uint8)  # group + 1 of each packet id under way
@@ -150,8 +151,17 @@ class Lane(asyncio.Protocol):
             self._unread = data[whole:]
         else:
             self._slowly(memoryview(data))
+        if self.window >= NAP_WINDOW and self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+            self._napping = True
         if self._room_again is not None and not self._blocked:
             self._room_again()
+
+    def wake(self) -> None:
+        """Read answers again; called at every tick, so that they are read by the hundred."""
+        if self._napping and self._transport is not None and not self._transport.is_closing():
+            self._napping = False
+            self._transport.resume_reading()
 
     def pause_writing(self) -> None:
         """Stop until the socket has taken what it was given."""
