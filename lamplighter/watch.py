@@ -44,6 +44,7 @@ log = structlog.get_logger("watch")
 JOURNAL_RETRY_S = 1.0  # a full or failing disk is asked again this often; meanwhile nothing is acknowledged
 OPERATIONS_RETRY_S = 1.0  # so is an operations database that is locked, full or away
 SNAPSHOT_S = 60.0  # host seconds between snapshots: bounds how much journal a restart reads again
+SNAPSHOT_RETRY_S = 10.0  # a snapshot that could not be written is tried again so soon, and the health is red no longer
 LATENCIES_KEPT = 4096
 OPEN_MAX = 1_000_000  # open alerts compared with the engine at the start: all of them
 REMEMBERED_BYTES = 64 << 20  # journal read again for the sieve: about a million readings
@@ -106,6 +107,7 @@ class Watch:
         self.stopping = False
         self.changes: deque[Callable[[], Awaitable[None]]] = deque()  # what is to be exchanged between two groups
         self.position = journal.end  # everything before it has been judged
+        self._next_snapshot_s = 0.0
         shipper.judged = journal.start  # nothing is released before a snapshot covers it
         self._owed: list[tuple[list[Transition], int]] = []  # decided in recovery, not yet committed
 
@@ -153,7 +155,7 @@ class Watch:
         intake = self.settings.intake
         gathering: asyncio.Task[list[Delivery]] | None = None
         loop = asyncio.get_running_loop()
-        next_snapshot = loop.time() + SNAPSHOT_S
+        self._next_snapshot_s = loop.time() + SNAPSHOT_S
         try:
             await self._settle()
             self.readmission.begin()
@@ -170,9 +172,8 @@ class Watch:
                 await self.readmission.turn()
                 while self.changes:
                     await self.changes.popleft()()
-                if loop.time() >= next_snapshot:
+                if loop.time() >= self._next_snapshot_s:
                     await self.save()
-                    next_snapshot = loop.time() + SNAPSHOT_S
             await self.save()
         finally:
             if gathering is not None:
@@ -227,6 +228,8 @@ class Watch:
         else:
             self.pulse.snapshot_trouble = ""
             self.shipper.judged = position
+        pause_s = SNAPSHOT_RETRY_S if self.pulse.snapshot_trouble else SNAPSHOT_S
+        self._next_snapshot_s = asyncio.get_running_loop().time() + pause_s
 
     async def _settle(self) -> None:
         """Finish what an earlier life left: decisions, alerts that nobody knows, messages of devices adopted since."""

@@ -28,7 +28,7 @@ from simulators.stage.disk import StagedDisk
 from simulators.stage.loop import VirtualLoop
 from simulators.stage.phone import StagedPhones
 from simulators.stage.store import StagedStore
-from storage import database, journal, recovery, segments, shipper, snapshot
+from storage import arrayfile, database, journal, recovery, segments, shipper
 from storage.shipper import wait_s
 
 
@@ -78,7 +78,7 @@ def on_stage(
     places: list[tuple[Any, Mapping[str, Any]]] = [
         (journal, {"os": disk}),
         (segments, {"os": disk}),
-        (snapshot, {"os": disk}),
+        (arrayfile, {"os": disk}),
         (recovery, {"os": disk}),
         (database, {"create_engine": engine_once}),
         (shipper, {"wait_s": lambda attempt, asked_s, _: wait_s(attempt, asked_s, "stage")}),  # not the folder's name

@@ -7,6 +7,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import ClassVar
 
@@ -168,20 +169,29 @@ def test_an_alert_that_waits_begins_to_wait_anew_when_the_clock_is_set_back(tmp_
         house.close()
 
 
-def test_a_tick_with_consequences_is_on_the_disk_before_they_are_written_down(tmp_path: Path) -> None:
-    """Seed 12: a power cut took the tick back that had closed an alert; the engine held it open, the books did not."""
-    (tmp_path / "rules.yaml").write_text(RULES.replace("for: 5m", "for: 10s"), encoding="utf-8")
+@contextmanager
+def small_house(folder: Path, clock: Clock) -> Iterator[House]:
+    """A whole house of the small town, without its tasks."""
+    (folder / "rules.yaml").write_text(RULES.replace("for: 5m", "for: 10s"), encoding="utf-8")
     settings = Settings(
-        city=City(id=CITY, timezone=ZONE), data=tmp_path / "data", rules=tmp_path / "rules.yaml", notify=(NOBODY,)
+        city=City(id=CITY, timezone=ZONE), data=folder / "data", rules=folder / "rules.yaml", notify=(NOBODY,)
     )
     settings.data.mkdir()
     registry = Operations(settings.operations_url())
     registry.import_assets(small_assets())
     registry.close()
-    clock = Clock(NOW, None, 2.0)
     house = House(settings, clock)
+    try:
+        house.recover()
+        yield house
+    finally:
+        house.close()
+
+
+def test_a_tick_with_consequences_is_on_the_disk_before_they_are_written_down(tmp_path: Path) -> None:
+    """Seed 12: a power cut took the tick back that had closed an alert; the engine held it open, the books did not."""
+    clock = Clock(NOW, None, 2.0)
     safe: list[tuple[int, bool]] = []
-    commit = house.operations.commit
 
     def committing(changes: Sequence[Transition], receivers: Sequence[Receiver], now_ms: int) -> list[AlertRow]:
         safe.append((len(changes), house.journal.synced == house.journal.end))
@@ -194,13 +204,33 @@ def test_a_tick_with_consequences_is_on_the_disk_before_they_are_written_down(tm
             clock.origin_ms += 5000
             await house.watch.group([])
 
-    house.operations.commit = committing  # type: ignore[method-assign]
-    try:
-        house.recover()
+    with small_house(tmp_path, clock) as house:
+        commit = house.operations.commit
+        house.operations.commit = committing  # type: ignore[method-assign]
         asyncio.run(scene())
-    finally:
-        house.close()
     assert safe == [(1, True)]
+
+
+def test_a_snapshot_that_found_no_room_is_tried_again_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seed 591: the disk had room again, and the health was red for as long as snapshots are apart."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    async def scene(house: House) -> list[float]:
+        now_s = asyncio.get_running_loop().time()
+        with monkeypatch.context() as patch:
+            patch.setattr(snapshot, "save", full)
+            await house.watch.save()
+        waits = [house.watch._next_snapshot_s - now_s]
+        assert house.watch.pulse.snapshot_trouble
+        await house.watch.save()
+        assert not house.watch.pulse.snapshot_trouble
+        return [*waits, house.watch._next_snapshot_s - now_s]
+
+    with small_house(tmp_path, Clock(NOW, None, 2.0)) as house:
+        soon_s, later_s = asyncio.run(scene(house))
+    assert soon_s < 30 < later_s
 
 
 def test_a_queue_that_the_broker_forgot_is_told_though_the_line_breaks_before_the_subscription() -> None:
