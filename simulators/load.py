@@ -18,6 +18,7 @@ from simulators.load_plan import FINEST, Queue, Sent, Target, Turn
 from simulators.load_solo import Solo
 
 TICK_S = 0.005  # between looks at the clock
+SOLO_TICK_S = 0.02  # the same where every device has its own connection, and answers are asked for one by one
 LOOK_S = 1.0  # between calls of progress, and looks whether lamps burn
 PATIENCE_S = 20.0  # to wait in the end for the broker's last answers
 MISSES = 3  # devices without an answer in a row, after which no more are asked until the next tick
@@ -140,7 +141,7 @@ class Load:
                 self._lit = self.lit(self.now_ms())
                 if progress is not None:
                     progress(self.sent())
-            await asyncio.sleep(TICK_S)
+            await asyncio.sleep(SOLO_TICK_S if self._solos else TICK_S)
 
     def _wake(self) -> None:
         for lane in self._lanes:
