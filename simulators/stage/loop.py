@@ -18,6 +18,9 @@ from simulators.stage.dice import Dice
 PAUSING = 0.15  # share of the calls that may pause and do so although nothing is slow
 
 
+MOMENT_S = 1e-9  # sums of times are equal when they differ by less
+
+
 class Network(Protocol):
     """Where connections lead."""
 
@@ -79,7 +82,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._living: dict[asyncio.Task[Any], None] = {}
         self.slowness = lambda: False
         self._selector = _Jumps(self)
-        self._clock_resolution = 1e-9
+        self._clock_resolution = MOMENT_S
         self.set_task_factory(self._task)
         self.set_exception_handler(self._note_trouble)
 
@@ -161,7 +164,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def run_to(self, until_s: float) -> None:
         """Run until a moment."""
         self.call_at(until_s, self.stop)
-        while self.now_s < until_s:
+        while self.now_s < until_s - MOMENT_S:
             self.run_forever()
 
     # Threads.
