@@ -64,6 +64,7 @@ def by_grid(registry: Registry, lamps: npt.NDArray[np.intp], least: int) -> Grou
     found = [_CELL.match(name) for name in cells]
     places = np.array([[int(m[1]), int(m[2])] if m else [0, 0] for m in found], dtype=np.int64).reshape(-1, 2)
     place, free = places[code], np.array([m is not None for m in found], dtype=bool)[code]
+    rank = np.argsort(np.argsort(np.array(cells, dtype=np.str_)))
     member = np.full(len(lamps), -1, dtype=np.int64)
     names: list[str] = []
     sizes: list[float] = []
@@ -73,12 +74,25 @@ def by_grid(registry: Registry, lamps: npt.NDArray[np.intp], least: int) -> Grou
             break
         east, north = (place[rows] >> level).T
         _, block, count = np.unique((east << 32) + north, return_inverse=True, return_counts=True)
-        order, ends = np.argsort(block, kind="stable"), np.cumsum(count)
-        for number in np.flatnonzero(count >= least):
-            inside = rows[order[ends[number] - count[number] : ends[number]]]
-            labels, held = np.unique(code[inside], return_counts=True)
-            member[inside] = len(names)
-            names.append(min(cells[label] for label in labels[held == held.max()]))
-            sizes.append(GRID_M * 2**level)
-            free[inside] = False
+        label = _commonest(block, code[rows], rank)
+        kept = np.flatnonzero(count >= least)
+        number = np.full(len(count), -1, dtype=np.int64)
+        number[kept] = len(names) + np.arange(len(kept))
+        enough = number[block] >= 0
+        member[rows[enough]] = number[block[enough]]
+        free[rows[enough]] = False
+        names += [cells[k] for k in label[kept].tolist()]
+        sizes += [GRID_M * 2**level] * len(kept)
     return Groups("grid", names, member, np.array(sizes), [""] * len(names), int((member < 0).sum()))
+
+
+def _commonest(
+    block: npt.NDArray[np.intp], cell: npt.NDArray[np.intp], rank: npt.NDArray[np.intp]
+) -> npt.NDArray[np.intp]:
+    """Return for each block the cell with most of its lamps; of several the first by ``rank``, the order of names."""
+    pairs, held = np.unique(block * len(rank) + cell, return_counts=True)
+    of, label = np.divmod(pairs, len(rank))
+    order = np.lexsort((rank[label], -held, of))
+    first = np.flatnonzero(np.diff(of[order], prepend=-1))
+    found: npt.NDArray[np.intp] = label[order[first]]
+    return found

@@ -228,15 +228,16 @@ class Load:
 
     async def _connect(self) -> list[asyncio.Task[None]]:
         lanes = self.target.connections
+        readings = np.array([group.readings for group in self.groups])
         if lanes:
             for number in range(lanes):
                 bounds = [(len(g) * number // lanes, len(g) * (number + 1) // lanes) for g in self.groups]
                 own = np.array([high - low for low, high in bounds]) / [len(group) for group in self.groups]
                 self._queues.append([Queue(*each) for each in bounds])
-                self._turns.append(Turn(self.shares * own))
+                self._turns.append(Turn(self.shares * own, readings))
                 await self._lane(number)
             return [asyncio.create_task(self._keep_lane(number)) for number in range(lanes)]
-        self._turns.append(Turn(self.shares))
+        self._turns.append(Turn(self.shares, readings))
         self._waiting = [deque() for _ in self.groups]
         self._solos = [[None] * len(group) for group in self.groups]
         gate = asyncio.Semaphore(AT_ONCE)

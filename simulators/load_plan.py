@@ -67,15 +67,16 @@ class Sent:
 
 
 class Turn:
-    """Whose turn it is among the groups, each by its share."""
+    """Whose turn it is among the groups, each by its share; who owes most goes first, a message by its readings."""
 
-    def __init__(self, shares: npt.NDArray[np.float64]) -> None:
+    def __init__(self, shares: npt.NDArray[np.float64], readings: npt.NDArray[np.int64] | None = None) -> None:
         self._shares = shares / max(shares.sum(), 1e-12)
+        self._weights = np.ones(len(shares)) if readings is None else readings
         self._owed = np.zeros(len(shares))
 
     def choose(self, count: int, able: npt.NDArray[np.bool_] | None = None) -> int:
         """Return the group that should send next."""
-        owed = self._owed + self._shares * min(count, FINEST)
+        owed = (self._owed + self._shares * min(count, FINEST)) * self._weights
         return int((owed if able is None else np.where(able, owed, -np.inf)).argmax())
 
     def took(self, group: int, count: int) -> None:
