@@ -63,6 +63,7 @@ def start_load(
     """Start the load generator as a process of its own."""
     words = ["--rate", str(rate), "--for", f"{seconds}s", "--connections", str(given.connections)]
     words += ["--faults", str(given.faults), "--seed", str(given.seed)]
+    words += ["--calm", f"{given.warm * 60}s"] if given.warm and seconds > given.warm * 60 else []
     words += [word for each in given.readings for word in ("--readings", each)]
     words += ["--told", str(folder / "faults.jsonl"), "--summary", str(folder / "sent.json")]
     folder.mkdir(parents=True, exist_ok=True)
@@ -110,7 +111,7 @@ def run(folder: Path, given: argparse.Namespace) -> list[Row]:
 def _under_load(
     folder: Path, given: argparse.Namespace, house: House, broker: Mosquitto, store: Store, desk: Desk, note: Any
 ) -> None:
-    seconds = given.minutes * 60
+    seconds = (given.warm + given.minutes) * 60
     load = start_load(house.config, folder / "load", given, given.rate, seconds)
     meter = Meter({"lamplighter run": house.pid, "mosquitto": broker.pid, "load generator": load.pid, **store.pids()})
     pending = 0
@@ -181,6 +182,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rate", type=float, default=20_000, help="readings a second")
     parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--warm", type=float, default=0.0, help="minutes at the same rate before, without faults")
     parser.add_argument("--scale", type=float, default=1.0, help="of the number of devices")
     parser.add_argument("--readings", nargs="*", default=["streetlight=50"], help="readings in one message of a kind")
     parser.add_argument("--connections", type=int, default=4)

@@ -144,6 +144,7 @@ def load(
         list[str] | None, typer.Option(help="Readings in one message of a kind, as in streetlight=50.")
     ] = None,
     faults: Annotated[float, typer.Option(min=0, max=1, help="Share of the devices that go wrong.")] = 0.0,
+    calm: Annotated[str, typer.Option(help="Nothing goes wrong before, such as 60s.")] = "",
     seed: Annotated[int, typer.Option(help="What values and faults are drawn from.")] = 1,
     told: Annotated[Path | None, typer.Option(help="Write the faults that were told here, as JSON lines.")] = None,
     summary: Annotated[Path | None, typer.Option(help="Write the numbers of the end here, as JSON.")] = None,
@@ -164,6 +165,7 @@ def load(
         seed,
         told,
         summary,
+        seconds(calm) if calm else 0.0,
     )
     raise typer.Exit(run_load(settings_of(config), wish))
 

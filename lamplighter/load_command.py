@@ -46,6 +46,7 @@ class Wish:
         qos: 0 or 1.
         readings: in one message, by kind; 1 where not named.
         faults: share of the devices that go wrong.
+        calm_s: nothing goes wrong before.
         seed: what is drawn from.
         told: file that gets the faults that were told, JSON lines.
         summary: file that gets the numbers of the end, JSON.
@@ -62,6 +63,7 @@ class Wish:
     seed: int = 1
     told: Path | None = None
     summary: Path | None = None
+    calm_s: float = 0.0
 
 
 def readings_by_kind(words: Sequence[str]) -> dict[str, int]:
@@ -85,7 +87,8 @@ def run_load(settings: Settings, wish: Wish) -> int:
     load, groups = _load(settings, registry, wish, clock.now_ms)
     if wish.faults:
         now_ms, lasts_ms = clock.now_ms(), int(1000 * (wish.seconds or FAULTS_OVER_S))
-        chosen = choose_faults(groups, wish.faults, wish.seed, now_ms + lasts_ms // 20, now_ms + lasts_ms * 9 // 10)
+        from_ms = now_ms + max(lasts_ms // 20, int(1000 * wish.calm_s))
+        chosen = choose_faults(groups, wish.faults, wish.seed, from_ms, now_ms + lasts_ms * 9 // 10)
         console.print(f"{chosen:,} devices will go wrong")
     where = f"{settings.broker.host}:{settings.broker.port}"
     console.print(f"{sum(map(len, groups)):,} devices in {len(groups)} groups speak to {where}")

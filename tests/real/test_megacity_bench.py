@@ -12,6 +12,7 @@ from bench.megacity import run
 SMALL = {
     "rate": 800.0,
     "minutes": 0.1,
+    "warm": 0.02,
     "scale": 0.002,
     "readings": ["streetlight=10"],
     "connections": 2,
