@@ -52,6 +52,7 @@ def test_messages_are_found_shown_harmlessly_read_again_and_purged_after_a_quest
     expect(page.locator(".one pre")).to_contain_text("00000010  90 91")
 
     page.locator("[data-reason=wrong_form]").click()
+    expect(page.locator("tr[data-message]")).to_have_count(1)  # the other reason's rows have gone
     page.locator("tr[data-message]").click()
     expect(page.locator(".one pre")).to_contain_text('"power_w": "12,5"')
     page.locator(".one").get_by_role("button", name="重新读取").click()
