@@ -86,6 +86,7 @@ def test_the_page_opens_by_its_address_and_fits_in_both_languages(served: Served
     page.goto(f"{served.url}#quarantine")
     page.reload()
     page.locator("tr[data-message]", has_text="lamp-0001").click()
+    expect(page.locator(".one pre")).to_be_visible()
     for width, height in ((1366, 768), (1920, 1080)):
         page.set_viewport_size({"width": width, "height": height})
         for language, heading in (("中文", "隔离区"), ("English", "Quarantine")):
