@@ -141,8 +141,8 @@ def key_of(notice: Transition, receiver: Receiver) -> str:
     return f"{notice.alert_id}:{notice.state}:{receiver.name}"
 
 
-def send(receiver: Receiver, transition: Transition) -> None:
-    """Tell one receiver of one transition. Blocks. Raises DeliveryError."""
+def send(receiver: Receiver, transition: Transition, now_ms: int) -> None:
+    """Tell one receiver of one transition at ``now_ms``, epoch milliseconds. Blocks. Raises DeliveryError."""
     if receiver.url == LOG:
         _log(receiver, transition, text_of(transition, receiver.language))
         return
@@ -152,18 +152,18 @@ def send(receiver: Receiver, transition: Transition) -> None:
         _through_apprise(receiver, transition, notice)
         return
     try:
-        _by_ourselves(receiver, transition, notice)
+        _by_ourselves(receiver, transition, notice, now_ms)
     except ValueError as trouble:
         raise DeliveryError(str(trouble), final=True) from None
     except (webhook.WebhookError, mail.MailError) as trouble:
         raise DeliveryError(str(trouble), final=trouble.final) from None
 
 
-def _by_ourselves(receiver: Receiver, transition: Transition, notice: Notice) -> None:
+def _by_ourselves(receiver: Receiver, transition: Transition, notice: Notice, now_ms: int) -> None:
     inside = receiver.allow_private
     match receiver.scheme.partition("+")[0]:
         case feishu.PREFIX:
-            feishu.post(feishu.parse(receiver.url, allow_private=inside), notice)
+            feishu.post(feishu.parse(receiver.url, allow_private=inside), notice, now_ms)
         case wecom.PREFIX:
             wecom.post(wecom.parse(receiver.url, allow_private=inside), notice)
         case "smtp" | "smtps":
@@ -211,7 +211,7 @@ def failure(complaints: Iterable[str]) -> DeliveryError:
     return DeliveryError(text, final=any(webhook.refused(status) for status in statuses))
 
 
-async def send_within(receiver: Receiver, notice: Transition, timeout_s: float) -> asyncio.Future[None]:
+async def send_within(receiver: Receiver, notice: Transition, timeout_s: float, now_ms: int) -> asyncio.Future[None]:
     """Start sending in a thread and wait for at most ``timeout_s``; the future ends when the thread does.
 
     A daemon thread of its own: a receiver that never finishes its answer keeps no other waiting, nor the house from
@@ -231,7 +231,7 @@ async def send_within(receiver: Receiver, notice: Transition, timeout_s: float) 
     def work() -> None:
         trouble: BaseException | None = None
         try:
-            send(receiver, notice)
+            send(receiver, notice, now_ms)
         except DeliveryError as refused:
             trouble = refused
         except Exception as bug:  # noqa: BLE001 - a plugin's bug is a failed delivery, not the end of the house

@@ -204,7 +204,7 @@ class Notifier:
             desk.busy -= 1
             await self._written(row, now_ms)
             return True
-        ended = await send_within(desk.receiver, row.transition, self._timeout_s)
+        ended = await send_within(desk.receiver, row.transition, self._timeout_s, now_ms)
         if ended.done():
             desk.busy -= 1
             caught = ended.exception()

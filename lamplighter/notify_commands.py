@@ -57,7 +57,7 @@ def tell(receiver: Receiver, notice: Transition) -> tuple[bool, str]:
 
     began = time.monotonic()
     try:
-        send(receiver, notice)
+        send(receiver, notice, time.time_ns() // 1_000_000)
     except DeliveryError as trouble:
         if not trouble.final:
             return False, f"not delivered, a real notice would be tried again: {trouble}"

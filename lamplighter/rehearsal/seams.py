@@ -66,7 +66,7 @@ def on_stage(
 ) -> Iterator[None]:
     """Put the stage in the world's place while the block runs."""
 
-    def send(receiver: Receiver, notice: Transition) -> None:
+    def send(receiver: Receiver, notice: Transition, _now_ms: int) -> None:
         key = key_of(notice, receiver)
         status = phones.ring(receiver.name, key, notice.alert_id, notice.state, life(), loop.now_s)
         if status != 200:

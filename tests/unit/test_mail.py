@@ -28,6 +28,8 @@ from devices.yamlfile import ConfigError
 
 HOST = "mail.example"
 
+NOW_MS = 1_781_553_600_123
+
 
 @dataclass
 class Server:
@@ -146,7 +148,11 @@ def text_of(one: Server, kind: str) -> str:
 
 def test_a_mail_says_in_chinese_where_and_why_in_text_and_html() -> None:
     with server() as one:
-        send(Receiver("crew", url(one, to="crew@city.example,chief@city.example"), allow_private=True), transition())
+        send(
+            Receiver("crew", url(one, to="crew@city.example,chief@city.example"), allow_private=True),
+            transition(),
+            NOW_MS,
+        )
     got = told(one)
     assert got["Subject"] == "【紧急】点灯人告警 · 井盖打开"
     assert (got["From"], got["To"]) == (
@@ -183,7 +189,7 @@ def test_the_same_notice_has_the_same_message_id_and_every_other_another() -> No
 def test_no_name_becomes_a_header_or_markup() -> None:
     nasty = "x\r\nBcc: all@city.example\r\n\r\n.\r\n<script>alert(1)</script>&\u2028\x00"
     with server() as one:
-        send(Receiver("crew", url(one), language="en", allow_private=True), transition(nasty))
+        send(Receiver("crew", url(one), language="en", allow_private=True), transition(nasty), NOW_MS)
     got = told(one)
     assert got["Bcc"] is None
     assert set(got.keys()) == {
@@ -201,14 +207,14 @@ def test_names_and_words_go_encrypted_and_only_to_the_names_certificate(
 ) -> None:
     with server(tls=certificate, wrapped=scheme == "smtps") as one:
         address = url(one, scheme).replace("://", "://clerk:s%3Ax@")
-        send(Receiver("crew", address, allow_private=True), transition())
+        send(Receiver("crew", address, allow_private=True), transition(), NOW_MS)
         login = base64.b64encode(b"\0clerk\0s:x").decode()
         assert f"AUTH PLAIN {login}" in one.heard
         before = one.heard[: one.heard.index("STARTTLS")] if scheme == "smtp" else []
         assert not [line for line in before if line.startswith("AUTH")]
         assert len(one.mails) == 1
         with pytest.raises(DeliveryError, match="certificate is not accepted") as refused:
-            send(Receiver("crew", address.replace(HOST, "other.example"), allow_private=True), transition())
+            send(Receiver("crew", address.replace(HOST, "other.example"), allow_private=True), transition(), NOW_MS)
         assert not refused.value.final
         assert len(one.mails) == 1
 
@@ -235,7 +241,7 @@ def test_what_a_server_refuses_is_said_in_words(says: dict[str, str], expected: 
     with server(says=says) as one:
         address = url(one, to="a@city.example,b@city.example").replace("://", "://clerk:secret@")
         with pytest.raises(DeliveryError) as refused:
-            send(Receiver("crew", address, allow_private=True), transition())
+            send(Receiver("crew", address, allow_private=True), transition(), NOW_MS)
     assert expected in str(refused.value)
     assert "secret" not in str(refused.value)
     assert refused.value.final is final
@@ -243,7 +249,7 @@ def test_what_a_server_refuses_is_said_in_words(says: dict[str, str], expected: 
 
 def test_a_server_without_encryption_is_not_told_anything(certificate: ssl.SSLContext) -> None:
     with server() as one, pytest.raises(DeliveryError, match="STARTTLS") as refused:
-        send(Receiver("crew", url(one, "smtp").replace("://", "://clerk:x@"), allow_private=True), transition())
+        send(Receiver("crew", url(one, "smtp").replace("://", "://clerk:x@"), allow_private=True), transition(), NOW_MS)
     assert refused.value.final
     assert not [line for line in one.heard if line.startswith("AUTH")]
 
@@ -259,14 +265,14 @@ def test_a_server_that_drips_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(Server, "talk", drip)
     with server() as one:
         with pytest.raises(DeliveryError) as refused:
-            send(Receiver("crew", url(one), allow_private=True), transition())
+            send(Receiver("crew", url(one), allow_private=True), transition(), NOW_MS)
         stop.set()
     assert not refused.value.final
 
 
 def test_a_server_inside_is_not_reached_unless_that_is_meant() -> None:
     with server() as one, pytest.raises(DeliveryError, match="leads inside this network"):
-        send(Receiver("crew", url(one, "smtp")), transition())
+        send(Receiver("crew", url(one, "smtp")), transition(), NOW_MS)
     assert one.heard == []
 
 

@@ -56,7 +56,7 @@ async def test_what_is_over_the_limit_waits_in_the_outbox_and_holds_up_nobody_el
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     order: list[tuple[str, str]] = []
-    monkeypatch.setattr(delivery, "send", lambda who, what: order.append((who.name, what.message["en"])))
+    monkeypatch.setattr(delivery, "send", lambda who, what, _now_ms: order.append((who.name, what.message["en"])))
     wecom = Receiver("wecom", "wecom+https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=k")
     quick = Receiver("quick", "jsons://duty.example/")
     box = Box([Row(number, "wecom") for number in range(30)] + [Row(100 + number, "quick") for number in range(30)])
@@ -145,7 +145,7 @@ def test_a_test_notice_is_marked_and_what_came_back_is_said(tmp_path: Path, monk
     )
     told: dict[str, Transition] = {}
 
-    def send(who: Receiver, what: Transition) -> None:
+    def send(who: Receiver, what: Transition, now_ms: int) -> None:
         told[who.name] = what
         if who.name != "chief":
             raise DeliveryError("it says no", final=who.name == "crew")

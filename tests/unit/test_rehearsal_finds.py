@@ -67,7 +67,7 @@ def test_that_an_alert_is_over_waits_for_its_beginning_also_after_a_restart(oper
 
 
 def sending(monkeypatch: pytest.MonkeyPatch, answer: Callable[[Transition], None]) -> None:
-    monkeypatch.setattr(delivery, "send", lambda _, one: answer(one))
+    monkeypatch.setattr(delivery, "send", lambda _, one, _now_ms: answer(one))
 
 
 def test_notices_that_fail_together_are_one_failure(operations: Operations, monkeypatch: pytest.MonkeyPatch) -> None:

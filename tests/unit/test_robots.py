@@ -9,7 +9,6 @@ import base64
 import hashlib
 import hmac
 import json
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -27,6 +26,8 @@ from devices.yamlfile import ConfigError
 NASTY = '<at id=all></at>[x](http://evil.example)**`"\\\n# \u202e</font><@all>&lt;'
 FEISHU_OK = '{"code":0,"msg":"success","data":{},"StatusCode":0,"StatusMessage":"success"}'
 WECOM_OK = '{"errcode":0,"errmsg":"ok"}'
+
+NOW_MS = 1_781_553_600_123
 
 
 @dataclass
@@ -128,13 +129,12 @@ def test_a_signature_is_hmac_of_nothing_under_moment_and_secret() -> None:
 
 
 def test_a_card_arrives_signed_for_this_moment_in_the_colour_of_its_gravity() -> None:
-    before = int(time.time())
     with robot(FEISHU_OK) as one:
-        send(receiver(one, "feishu", tail="?secret=SEC%2B0+de", map="amap"), transition())
+        send(receiver(one, "feishu", tail="?secret=SEC%2B0+de", map="amap"), transition(), NOW_MS)
     ((path, body),) = one.got
     told = json.loads(body)
     assert path == "/open-apis/bot/v2/hook/t0ken", "the secret stays here"
-    assert before <= int(told["timestamp"]) <= int(time.time())
+    assert told["timestamp"] == str(NOW_MS // 1000)
     assert told["sign"] == feishu.signature("SEC+0+de", int(told["timestamp"]))
     assert told["msg_type"] == "interactive"
     card = told["card"]
@@ -159,7 +159,11 @@ def test_a_card_arrives_signed_for_this_moment_in_the_colour_of_its_gravity() ->
 def test_without_a_secret_nothing_is_signed_and_english_crews_read_english() -> None:
     with robot(FEISHU_OK, chunked=True) as one:
         for state, severity in [(ACTIVE, "major"), (ACTIVE, "minor"), (ACTIVE, "info"), (CLEARED, "critical")]:
-            send(receiver(one, "feishu", language="en", console="https://duty.example/"), transition(state, severity))
+            send(
+                receiver(one, "feishu", language="en", console="https://duty.example/"),
+                transition(state, severity),
+                NOW_MS,
+            )
     cards = [json.loads(body) for _, body in one.got]
     assert all("sign" not in told and "timestamp" not in told for told in cards)
     assert [told["card"]["header"]["template"] for told in cards] == ["orange", "yellow", "blue", "green"]
@@ -186,8 +190,8 @@ def test_no_name_is_markup_in_a_card_and_a_card_is_never_too_long() -> None:
 
 def test_markdown_arrives_with_its_facts_as_quotes_and_its_colour() -> None:
     with robot(WECOM_OK) as one:
-        send(receiver(one, "wecom"), transition())
-        send(receiver(one, "wecom", language="en", map="none"), transition(CLEARED))
+        send(receiver(one, "wecom"), transition(), NOW_MS)
+        send(receiver(one, "wecom", language="en", map="none"), transition(CLEARED), NOW_MS)
     (path, body), (_, cleared) = one.got
     assert path == "/cgi-bin/webhook/send?key=k3y"
     assert rb"\u" not in body, "WeCom refuses escapes"
@@ -250,7 +254,7 @@ def test_what_a_robot_answers_is_read_and_said_in_words(
 ) -> None:
     with robot(answer, status) as one:
         with pytest.raises(DeliveryError) as told:
-            send(receiver(one, prefix), transition())
+            send(receiver(one, prefix), transition(), NOW_MS)
         assert says in str(told.value)
         assert "t0ken" not in str(told.value)
         assert "k3y" not in str(told.value)
@@ -259,7 +263,7 @@ def test_what_a_robot_answers_is_read_and_said_in_words(
 
 def test_an_old_robot_that_says_status_code_alone_has_taken_it() -> None:
     with robot('{"Extra":null,"StatusCode":0,"StatusMessage":"success"}') as one:
-        send(receiver(one, "feishu"), transition())
+        send(receiver(one, "feishu"), transition(), NOW_MS)
     assert len(one.got) == 1
 
 

@@ -28,6 +28,8 @@ from devices.yamlfile import ConfigError
 PUBLIC, INSIDE = "127.0.0.2", "127.0.0.1"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
+NOW_MS = 1_781_553_600_123
+
 
 @dataclass
 class Sink:
@@ -112,7 +114,7 @@ def test_a_redirect_inwards_is_not_followed_and_final(names: dict[str, list[str]
         for answer in (moved, moved.replace(INSIDE, "169.254.169.254")):
             with sink(PUBLIC, answer.encode()) as there:
                 with pytest.raises(DeliveryError, match="302; redirects are not followed") as told:
-                    send(Receiver("duty", f"json://duty.example:{there.port}/"), notice())
+                    send(Receiver("duty", f"json://duty.example:{there.port}/"), notice(), NOW_MS)
                 assert told.value.final
     assert metadata.got == []
 
@@ -126,7 +128,7 @@ def test_a_name_that_turns_inwards_is_refused_and_what_was_resolved_is_what_is_r
         post(parse(f"json://rebind.example:{there.port}/"), {}, {})
         assert len(there.got) == 1
         with pytest.raises(DeliveryError, match="leads inside this network; set 'allow_private: true'") as told:
-            send(Receiver("duty", f"json://rebind.example:{secret.port}/"), notice())
+            send(Receiver("duty", f"json://rebind.example:{secret.port}/"), notice(), NOW_MS)
         assert not told.value.final, "names can be mended; the notice waits"
         names["mixed.example"] = [f"{PUBLIC} {INSIDE}"]
         with pytest.raises(WebhookError, match="leads inside"):
@@ -182,7 +184,7 @@ def test_an_answer_that_does_not_come_or_drips_is_waited_for_a_short_while_in_al
         with sink(PUBLIC, answer) as there:
             began = time.monotonic()
             with pytest.raises(DeliveryError, match=r"no answer within 0\.4 s") as told:
-                send(Receiver("duty", f"json://duty.example:{there.port}/"), notice())
+                send(Receiver("duty", f"json://duty.example:{there.port}/"), notice(), NOW_MS)
             assert time.monotonic() - began < 3
             assert not told.value.final
 
@@ -204,7 +206,7 @@ def test_every_other_answer_is_told_in_words(
     names["duty.example"] = [PUBLIC]
     with sink(PUBLIC, answer) as there:
         with pytest.raises(DeliveryError) as told:
-            send(Receiver("duty", f"json://duty.example:{there.port}/"), notice())
+            send(Receiver("duty", f"json://duty.example:{there.port}/"), notice(), NOW_MS)
         assert says in str(told.value)
         assert told.value.final is final
 
