@@ -40,9 +40,8 @@ class SchemaTooNewError(RuntimeError):
 def _first(connection: Connection) -> None:
     """Make the tables of the first version."""
     first = MetaData()
-    for table in metadata.sorted_tables:
-        if table.name != "quarantine":
-            table.to_metadata(first)
+    for name in ("assets", "roads", "permits", "alerts", "outbox", "tallies", "schema_version"):
+        metadata.tables[name].to_metadata(first)
     Table(
         "quarantine",
         first,
@@ -79,10 +78,46 @@ def _second(connection: Connection) -> None:
         connection.execute(text(statement))
 
 
+def _policy(connection: Connection) -> None:
+    """Make room for what operators say of alerts: shelves, silences, resets, escalation, and who did it."""
+    number = "INTEGER" if connection.dialect.name == "sqlite" else "BIGSERIAL"
+    for statement in (
+        (
+            "CREATE TABLE alert_marks (alert_id VARCHAR(32) PRIMARY KEY, marks TEXT DEFAULT '' NOT NULL, "
+            "shelved_until_ms BIGINT, shelved_by TEXT DEFAULT '' NOT NULL, shelved_why TEXT DEFAULT '' NOT NULL, "
+            "reset_ms BIGINT, reset_by TEXT DEFAULT '' NOT NULL, told_ms BIGINT, chain TEXT DEFAULT '' NOT NULL, "
+            "chain_ms BIGINT)"
+        ),
+        "CREATE INDEX alert_marks_chain ON alert_marks (chain_ms)",
+        "CREATE INDEX alert_marks_shelved ON alert_marks (shelved_until_ms)",
+        (
+            f"CREATE TABLE quiets (id {number} PRIMARY KEY, sort VARCHAR(16) NOT NULL, matchers JSON NOT NULL, "
+            "from_ms BIGINT NOT NULL, until_ms BIGINT NOT NULL, who TEXT NOT NULL, why TEXT NOT NULL, "
+            "created_ms BIGINT NOT NULL, ended_by TEXT DEFAULT '' NOT NULL)"
+        ),
+        "CREATE INDEX quiets_until ON quiets (until_ms)",
+        (
+            f"CREATE TABLE audit (id {number} PRIMARY KEY, at_ms BIGINT NOT NULL, who TEXT NOT NULL, "
+            "what VARCHAR(32) NOT NULL, subject TEXT NOT NULL, detail JSON NOT NULL)"
+        ),
+        "CREATE INDEX audit_subject ON audit (subject, id)",
+        (
+            "CREATE TABLE flaps (name TEXT PRIMARY KEY, rule TEXT NOT NULL, entity TEXT NOT NULL, "
+            "since_ms BIGINT NOT NULL, percent FLOAT NOT NULL)"
+        ),
+        (
+            "CREATE TABLE policy_state (name VARCHAR(96) PRIMARY KEY, value TEXT NOT NULL, at_ms BIGINT NOT NULL, "
+            "who TEXT NOT NULL)"
+        ),
+        "CREATE INDEX outbox_created ON outbox (created_ms)",
+    ):
+        connection.execute(text(statement))
+
+
 # One step a version, oldest first. A step that has been released is never changed: what it made is written out in it.
 # The first step still takes from tables.py what no later one has changed; whoever changes a table writes out its first
 # form there.
-STEPS: tuple[Callable[[Connection], None], ...] = (_first, _second)
+STEPS: tuple[Callable[[Connection], None], ...] = (_first, _second, _policy)
 
 
 def version_of(connection: Connection) -> int:

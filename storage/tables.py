@@ -61,7 +61,7 @@ alerts = Table(
     Column("kind", String(48), nullable=False),
     Column("district", Text, nullable=False),
     Column("severity", String(16), nullable=False),
-    Column("state", String(16), nullable=False),  # active, acknowledged, cleared
+    Column("state", String(16), nullable=False),  # active, acknowledged, latched, cleared
     Column("onset_ms", BigInteger, nullable=False),
     Column("active_ms", BigInteger),
     Column("acknowledged_ms", BigInteger),
@@ -89,10 +89,10 @@ outbox = Table(
     Column("state", String(16), nullable=False),
     Column("receiver", Text, nullable=False),
     Column("notice", JSON, nullable=False),  # the transition as it was decided
-    Column("created_ms", BigInteger, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),  # indexed too, since the third version
     Column("due_ms", BigInteger),  # None once sent or given up
     Column("attempts", Integer, nullable=False),
-    Column("status", String(16), nullable=False),  # due, sent, failed
+    Column("status", String(16), nullable=False),  # see storage/outbox.py
     Column("sent_ms", BigInteger),
     Column("error", Text, nullable=False),
     Index("outbox_due", "due_ms"),
@@ -126,6 +126,69 @@ tallies = Table(  # cumulative numbers: stored:<kind>, quarantined:<kind>, repla
     metadata,
     Column("name", String(96), primary_key=True),
     Column("number", BigInteger, nullable=False),
+)
+
+alert_marks = Table(  # what operators and policy have added to an alert; nothing of it enters the engine
+    "alert_marks",
+    metadata,
+    Column("alert_id", String(32), primary_key=True),
+    Column("marks", Text, nullable=False, server_default=""),  # silenced, out_of_service, flapping; with spaces between
+    Column("shelved_until_ms", BigInteger),
+    Column("shelved_by", Text, nullable=False, server_default=""),
+    Column("shelved_why", Text, nullable=False, server_default=""),
+    Column("reset_ms", BigInteger),
+    Column("reset_by", Text, nullable=False, server_default=""),
+    Column("told_ms", BigInteger),  # when its beginning went to anybody
+    Column("chain", Text, nullable=False, server_default=""),  # what is next: a step of the chain, or an alarm again
+    Column("chain_ms", BigInteger),  # when that is due; None for never
+    Index("alert_marks_chain", "chain_ms"),
+    Index("alert_marks_shelved", "shelved_until_ms"),
+)
+
+quiets = Table(  # silences and maintenance windows
+    "quiets",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("sort", String(16), nullable=False),  # silence, maintenance
+    Column("matchers", JSON, nullable=False),
+    Column("from_ms", BigInteger, nullable=False),
+    Column("until_ms", BigInteger, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("ended_by", Text, nullable=False, server_default=""),
+    Index("quiets_until", "until_ms"),
+)
+
+audit = Table(  # who did what; only ever added to
+    "audit",
+    metadata,
+    Column("id", Number, primary_key=True),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("what", String(32), nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("detail", JSON, nullable=False),
+    Index("audit_subject", "subject", "id"),
+)
+
+flaps = Table(  # pairs of rule and entity that come and go too often just now
+    "flaps",
+    metadata,
+    Column("name", Text, primary_key=True),  # rule|entity
+    Column("rule", Text, nullable=False),
+    Column("entity", Text, nullable=False),
+    Column("since_ms", BigInteger, nullable=False),
+    Column("percent", Float, nullable=False),
+)
+
+policy_state = Table(  # warning level, profiles, floods: one word each
+    "policy_state",
+    metadata,
+    Column("name", String(96), primary_key=True),
+    Column("value", Text, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("who", Text, nullable=False),
 )
 
 schema_version = Table(
