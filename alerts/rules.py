@@ -1,4 +1,4 @@
-"""The rules as written by people: read from ``config/rules.yaml``, checked, and handed to the engine.
+"""The rules as written by people: read from ``config/rules.yaml`` and what it includes, checked, handed to the engine.
 
 Nothing half-loads: one wrong key anywhere and the whole file is refused, with every problem at its file and line.
 """
@@ -97,8 +97,47 @@ def load_rules(path: Path, catalog: Catalog) -> RuleSet:
     Raises:
         ConfigError: with every problem of the file, each naming file, line, key and the accepted form.
     """
+    root, source = read_rules(path)
+    return parse_rules(root, catalog, source)
+
+
+def read_rules(path: Path) -> tuple[Node, str]:
+    """Return a rules file with the rules of the files that it includes, and the text of all of them.
+
+    Included files stand relative to the one that names them, hold ``rules`` alone, and include nothing themselves.
+
+    Raises:
+        ConfigError: when one of them is absent or is not YAML.
+    """
     root = read_yaml(path)
-    return parse_rules(root, catalog, path.read_text(encoding="utf-8"))
+    texts = [path.read_text(encoding="utf-8")]
+    included = root.get("include")
+    if included is None:
+        return root, texts[0]
+    own = root.get("rules")
+    rules = list(own.elements()) if own else []
+    problems: list[str] = []
+    for node in included.elements():
+        try:
+            part = _included(node, path.parent / node.text())
+            rules += part.need("rules").elements()
+            texts.append(Path(part.file).read_text(encoding="utf-8"))
+        except ConfigError as trouble:
+            problems.extend(trouble.problems)
+    if problems:
+        raise ConfigError(problems)
+    place = own or included
+    whole = {key: node for key, node in root.items() if key != "include"}
+    whole["rules"] = Node(rules, place.file, place.line, "rules")
+    return Node(whole, root.file, root.line, root.path), "\n".join(texts)
+
+
+def _included(node: Node, path: Path) -> Node:
+    if not path.is_file():
+        raise node.error(f"no file {path}")
+    part = read_yaml(path)
+    part.only("rules")
+    return part
 
 
 def parse_rules(root: Node, catalog: Catalog, source: str = "") -> RuleSet:
@@ -117,13 +156,15 @@ def parse_rules(root: Node, catalog: Catalog, source: str = "") -> RuleSet:
         raise root.need("rules").error(f"{len(nodes)} rules; at most {RULES_MAX} are read")
     rules: list[Rule] = []
     disabled: list[str] = []
-    first: dict[str, int] = {}
+    first: dict[str, Node] = {}
     for node in nodes:
         try:
             rule = parse_rule(node, catalog)
             if rule.id in first:
-                raise node.need("id").error(f"'{rule.id}' is already the id of the rule at line {first[rule.id]}")
-            first[rule.id] = node.line
+                before = first[rule.id]
+                where = f"line {before.line}" if before.file == node.file else f"{before.file}:{before.line}"
+                raise node.need("id").error(f"'{rule.id}' is already the id of the rule at {where}")
+            first[rule.id] = node
             if _enabled(node):
                 rules.append(rule)
             else:

@@ -67,8 +67,11 @@ def write_house(folder: Path, city: str, registry: list[Path], store: str) -> It
     ingest = credentials.Credential(credentials.INGEST, secrets["LAMPLIGHTER_MQTT_PASSWORD"])
     credentials.write_private(path, _settings_text(city, store, secrets))
     yield f"{path}: settings; open it, it is short"
-    (folder / "rules.yaml").write_text(shipped("rules.yaml").read_text(encoding="utf-8"), encoding="utf-8")
-    yield f"{folder / 'rules.yaml'}: the shipped rules, yours to change"
+    (folder / "rules").mkdir(exist_ok=True)
+    for source in (shipped("rules.yaml"), *sorted(shipped("rules").glob("*.yaml"))):
+        target = folder / source.relative_to(shipped("rules.yaml").parent)
+        target.write_text(source.read_text(encoding="utf-8"), encoding="utf-8")
+    yield f"{folder / 'rules.yaml'} and {folder / 'rules'}: the shipped rules, yours to change"
     command = credentials.Credential(credentials.COMMAND, credentials.secret())
     broker = folder / "mosquitto"
     credentials.write_private(broker / "passwords", credentials.password_file([ingest, command, *devices]))

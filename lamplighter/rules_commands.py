@@ -30,13 +30,14 @@ def check(
 ) -> None:
     """Read rules and name everything that is wrong with them, also what can be read and makes no sense."""
     from alerts.ruledoubts import examine
+    from alerts.rules import read_rules
     from devices.kinds import load_catalog
 
     settings = settings_of(config)
     catalog = load_catalog(*settings.kinds)
     errors: list[str] = []
     for path in files or [settings.rules]:
-        number, doubts = examine(read_yaml(path), catalog)
+        number, doubts = examine(read_rules(path)[0], catalog)
         wrong = [one.text for one in doubts if one.error]
         warnings = [one.text for one in doubts if not one.error]
         errors += wrong
@@ -115,6 +116,7 @@ def read_tests(places: list[Path], rules: Path | None, usual: Path, catalog: Cat
         usual: rules file for test files that name none.
         catalog: the kinds.
     """
+    from alerts.rules import read_rules
     from alerts.ruletest_reader import all_rules, parse_rule_tests
 
     known: dict[Path, RuleSet] = {}
@@ -126,7 +128,7 @@ def read_tests(places: list[Path], rules: Path | None, usual: Path, catalog: Cat
             named = root.get("rules")
             source = rules or (usual if named is None else path.parent / named.text())
             if source not in known:
-                known[source] = all_rules(read_yaml(source), catalog)
+                known[source] = all_rules(read_rules(source)[0], catalog)
             out += parse_rule_tests(root, known[source], catalog)
         except ConfigError as trouble:
             problems.extend(trouble.problems)

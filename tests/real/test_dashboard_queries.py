@@ -29,6 +29,7 @@ from storage.shipper import Shipper
 from storage.timeseries import OwnPoint
 from tests.real.influxdb_server import InfluxDatabase, QueryError
 from tests.real.servers import Influx
+from tests.shipped_rules import one_text
 from tests.small_house import Sent, SmallHouse
 
 Json = dict[str, Any]
@@ -47,7 +48,7 @@ class Town(SmallHouse):
     """A small city's house whose readings and own series go to a real InfluxDB."""
 
     def __init__(self, folder: Path, database: InfluxDatabase, world: World, city: simulated.City) -> None:
-        rules = (ROOT / "config" / "rules.yaml").read_text(encoding="utf-8")
+        rules = one_text()
         super().__init__(
             folder, assets=city.assets, roads=city.roads, permits=city.permits, rules=rules, now_ms=START_MS
         )

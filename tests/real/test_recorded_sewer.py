@@ -16,6 +16,7 @@ from devices.yamlfile import parse_yaml
 from simulators.mapping import load_mapping
 from simulators.recorded import batches
 from simulators.recording import Reading, Recording, read_recording
+from tests.shipped_rules import one_text
 
 pytestmark = pytest.mark.shared_data
 CONFIG = Path(__file__).parents[2] / "config"
@@ -33,8 +34,8 @@ def survey(shared_data: Path, catalog: Catalog, which: tuple[str, str]) -> Recor
 
 def seepage(catalog: Catalog, changes: dict[str, str]) -> RuleSet:
     """The shipped seepage rule with other settings."""
-    text = (CONFIG / "rules.yaml").read_text(encoding="utf-8")
-    text = text[text.index("  - id: seepage\n") : text.index("  - id: route_deviation\n")]
+    text = one_text()
+    text = "  - id: seepage\n" + text.partition("  - id: seepage\n")[2].partition("  - id: ")[0]
     for old, new in changes.items():
         assert old in text
         text = text.replace(old, new)

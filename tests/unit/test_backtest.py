@@ -19,7 +19,8 @@ from storage import past as past_module
 from storage.operations import Operations
 from storage.past import SqlitePast, replay
 from storage.sqlite import SqliteStore
-from tests.unit.past_city import END, MINUTE, RULES, START, ZONE, city, readings, rules_of
+from tests.shipped_rules import one_text
+from tests.unit.past_city import END, MINUTE, START, ZONE, city, readings, rules_of
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +114,7 @@ def test_the_command_lists_compares_and_refuses(
     file: Path, registry: Registry, catalog: Catalog, tmp_path: Path
 ) -> None:
     house = tmp_path / "house"
-    old = RULES.read_text("utf-8").replace("on: door_open\n    for: 30s", "on: door_open\n    for: 5m")
+    old = one_text().replace("on: door_open\n    for: 30s", "on: door_open\n    for: 5m")
     (tmp_path / "old.yaml").write_text(old, "utf-8")
     assets = "id,kind,role,name,lon,lat\nlamp-99,streetlight,lamp,L,121.47,31.23\n"
     (tmp_path / "assets.csv").write_text(assets, "utf-8")

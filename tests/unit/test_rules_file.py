@@ -46,7 +46,7 @@ def test_the_shipped_rules_load_and_say_where_their_figures_come_from(catalog: C
         assert set(one.title) == set(one.message) == {"en", "zh"}, one.id
         assert re.search(r"[\u4e00-\u9fff]", one.message["zh"]), one.id
         assert not re.search(r"[\u4e00-\u9fff]", one.message["en"]), one.id
-    assert rules.source == SHIPPED.read_text(encoding="utf-8")
+    assert rules.source.startswith(SHIPPED.read_text(encoding="utf-8"))
 
 
 def test_the_examples_of_the_page_on_rules_load(catalog: Catalog) -> None:
