@@ -29,6 +29,9 @@ class Transition:
         lon, lat: where to go, degrees; NaN where unknown.
         district: for the receiver's choice.
         words: by language, what notices name one by one: ``rule``, ``name``, ``place``, ``since`` (local time).
+        incident: id of the incident that it belongs to, which tells for it; empty where it tells for itself.
+        suppressed_by: id of the alert that explains it: kept and counted, nobody is told; empty for none.
+        turn: of a notice that an incident owes again (it grew, it is worse, it lasts): which one, from 2 on; else 0.
     """
 
     alert_id: str
@@ -46,6 +49,14 @@ class Transition:
     lat: float = float("nan")
     district: str = ""
     words: dict[str, dict[str, str]] = field(default_factory=dict)
+    incident: str = ""
+    suppressed_by: str = ""
+    turn: int = 0
+
+    def key(self, receiver: str) -> str:
+        """Return the idempotency key of telling this to a receiver of that name."""
+        state = f"{self.state}{self.turn}" if self.turn else self.state
+        return f"{self.alert_id}:{state}:{receiver}"
 
 
 def alert_id(rule: str, entity: str, onset_ms: int) -> str:

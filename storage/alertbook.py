@@ -34,6 +34,8 @@ class AlertRow:
         cleared_message: by language, how it ended; empty before.
         values: the numbers behind its latest transition.
         lon, lat: degrees, NaN where unknown.
+        incident: id of the incident that it belongs to; empty for none.
+        suppressed_by: id of the alert that explains it; empty where it stands for itself.
     """
 
     id: str
@@ -55,6 +57,8 @@ class AlertRow:
     values: dict[str, float]
     lon: float
     lat: float
+    incident: str = ""
+    suppressed_by: str = ""
 
     @property
     def alert_id(self) -> str:
@@ -208,4 +212,6 @@ def _new_row(transition: Transition) -> dict[str, Any]:
         "lon": None if math.isnan(transition.lon) else transition.lon,
         "lat": None if math.isnan(transition.lat) else transition.lat,
         "begun_ms": transition.at_ms,
+        "incident": transition.incident,
+        "suppressed_by": transition.suppressed_by,
     }

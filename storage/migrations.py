@@ -12,25 +12,13 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Connection,
-    Index,
-    LargeBinary,
-    MetaData,
-    String,
-    Table,
-    Text,
-    inspect,
-    select,
-    text,
-)
+from sqlalchemy import Connection, inspect, select, text
 
 from devices.yamlfile import ConfigError
 from storage.database import Database
+from storage.firsttables import first
 from storage.segments import sync_folder
-from storage.tables import Number, metadata, schema_version
+from storage.tables import schema_version
 
 
 class SchemaTooNewError(RuntimeError):
@@ -39,23 +27,6 @@ class SchemaTooNewError(RuntimeError):
 
 def _first(connection: Connection) -> None:
     """Make the tables of the first version."""
-    first = MetaData()
-    for name in ("assets", "roads", "permits", "alerts", "outbox", "tallies", "schema_version"):
-        metadata.tables[name].to_metadata(first)
-    Table(
-        "quarantine",
-        first,
-        Column("id", Number, primary_key=True),
-        Column("arrival_ms", BigInteger, nullable=False),
-        Column("reason", String(32), nullable=False),
-        Column("detail", Text, nullable=False),
-        Column("topic", Text, nullable=False),
-        Column("kind", String(48), nullable=False),
-        Column("device", Text, nullable=False),
-        Column("payload", LargeBinary, nullable=False),
-        Index("quarantine_reason", "reason", "id"),
-        Index("quarantine_device", "device", "id"),
-    )
     first.create_all(connection)
 
 
@@ -114,10 +85,30 @@ def _policy(connection: Connection) -> None:
         connection.execute(text(statement))
 
 
+def _incidents(connection: Connection) -> None:
+    """Make room for incidents: alerts under one cause, and which alert explains which."""
+    for statement in (
+        "ALTER TABLE alerts ADD COLUMN incident VARCHAR(32) DEFAULT '' NOT NULL",
+        "ALTER TABLE alerts ADD COLUMN suppressed_by VARCHAR(32) DEFAULT '' NOT NULL",
+        "CREATE INDEX alerts_incident ON alerts (incident)",
+        "CREATE INDEX outbox_alert ON outbox (alert_id)",
+        (
+            "CREATE TABLE incidents (id VARCHAR(32) PRIMARY KEY, cause TEXT NOT NULL, node TEXT NOT NULL, "
+            "kind VARCHAR(48) NOT NULL, district TEXT NOT NULL, keeper TEXT NOT NULL, severity VARCHAR(16) NOT NULL, "
+            "state VARCHAR(16) NOT NULL, onset_ms BIGINT NOT NULL, opened_ms BIGINT NOT NULL, told_ms BIGINT, "
+            "closed_ms BIGINT, acknowledged_ms BIGINT, acknowledged_by TEXT, note TEXT, reason TEXT NOT NULL, "
+            "alerts INTEGER NOT NULL, suppressed INTEGER NOT NULL, devices INTEGER NOT NULL, "
+            "notices INTEGER NOT NULL, message JSON NOT NULL, lon FLOAT, lat FLOAT)"
+        ),
+        "CREATE INDEX incidents_state ON incidents (state, opened_ms)",
+        "CREATE INDEX incidents_opened ON incidents (opened_ms)",
+    ):
+        connection.execute(text(statement))
+
+
 # One step a version, oldest first. A step that has been released is never changed: what it made is written out in it.
-# The first step still takes from tables.py what no later one has changed; whoever changes a table writes out its first
-# form there.
-STEPS: tuple[Callable[[Connection], None], ...] = (_first, _second, _policy)
+# The first is written out in firsttables.py.
+STEPS: tuple[Callable[[Connection], None], ...] = (_first, _second, _policy, _incidents)
 
 
 def version_of(connection: Connection) -> int:

@@ -75,9 +75,42 @@ alerts = Table(
     Column("lon", Float),
     Column("lat", Float),
     Column("begun_ms", BigInteger, nullable=False),  # active_ms, or cleared_ms where only the end is known; for pages
+    Column("incident", String(32), nullable=False, server_default=""),  # which it belongs to; empty for none
+    Column("suppressed_by", String(32), nullable=False, server_default=""),  # the alert that explains it
     Index("alerts_state", "state", "begun_ms"),
     Index("alerts_begun", "begun_ms"),
     Index("alerts_entity", "entity"),
+    Index("alerts_incident", "incident"),
+)
+
+incidents = Table(  # alerts under one cause, named after the alert that leads them
+    "incidents",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("cause", Text, nullable=False),  # a rule's id, or a cause found in the tree
+    Column("node", Text, nullable=False),  # entity of the alert that leads it
+    Column("kind", String(48), nullable=False),
+    Column("district", Text, nullable=False),
+    Column("keeper", Text, nullable=False),
+    Column("severity", String(16), nullable=False),
+    Column("state", String(16), nullable=False),  # active, acknowledged, cleared
+    Column("onset_ms", BigInteger, nullable=False),
+    Column("opened_ms", BigInteger, nullable=False),
+    Column("told_ms", BigInteger),  # when people were first told; None while it waits, and for what nobody is told
+    Column("closed_ms", BigInteger),
+    Column("acknowledged_ms", BigInteger),
+    Column("acknowledged_by", Text),
+    Column("note", Text),
+    Column("reason", Text, nullable=False),
+    Column("alerts", Integer, nullable=False),
+    Column("suppressed", Integer, nullable=False),
+    Column("devices", Integer, nullable=False),
+    Column("notices", Integer, nullable=False),  # worth telling so far, whoever was told
+    Column("message", JSON, nullable=False),
+    Column("lon", Float),
+    Column("lat", Float),
+    Index("incidents_state", "state", "opened_ms"),
+    Index("incidents_opened", "opened_ms"),
 )
 
 outbox = Table(
@@ -97,6 +130,7 @@ outbox = Table(
     Column("error", Text, nullable=False),
     Index("outbox_due", "due_ms"),
     Index("outbox_status", "status"),
+    Index("outbox_alert", "alert_id"),
 )
 
 quarantine = Table(

@@ -87,7 +87,7 @@ def test_a_kill_at_any_statement_leaves_one_version_whole_and_the_next_start_goe
     old_house(tmp_path / "0")
     before = columns(tmp_path / "0" / "operations.db")
     expected = content(tmp_path / "0" / "operations.db")
-    folders = [tmp_path / str(number) for number in range(1, 41)]
+    folders = [tmp_path / str(number) for number in range(1, 71)]
     for folder in folders:
         shutil.copytree(tmp_path / "0", folder)
     done = subprocess.run(
