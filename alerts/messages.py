@@ -143,6 +143,7 @@ def transition(
         lat=lat,
         district=about.district,
         words=_words(rule, about, onset_ms, sky),
+        latch=rule.latch,
     )
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from alerts.policy_profiles import under, variants
 from alerts.spans import duration_ms, minute_of_day
 from alerts.templates import COMMON, placeholders
 from devices.kinds import Catalog
@@ -23,7 +24,8 @@ from devices.yamlfile import ConfigError, Node, read_yaml
 RULES_MAX = 1000  # a file with more is a mistake of whatever wrote it
 RULE_ID = re.compile(r"^[a-z][a-z0-9_]{1,47}$")
 LANGUAGES = ("en", "zh")
-KEYS = ("id", "kind", "device", "role", "severity", "title", "message", "source", "for", "keep", "enabled")
+PLAIN_KEYS = ("id", "kind", "device", "role", "severity", "title", "message", "source", "for", "keep", "enabled")
+KEYS = (*PLAIN_KEYS, "latch", "profiles")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class Rule:
         title: short name by language.
         source: where the figures come from, for the reader.
         line: line of the file at which it begins.
+        latch: its alerts stay open until a person resets them.
+        profiles: names of the profiles under which it has other keys.
     """
 
     id: str
@@ -59,6 +63,8 @@ class Rule:
     title: dict[str, str] = field(default_factory=dict)
     source: str = ""
     line: int = 0
+    latch: bool = False
+    profiles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +97,14 @@ class RuleSet:
         raise KeyError(f"no rule '{rule_id}'; known: {', '.join(rule.id for rule in self.rules)}")
 
 
-def load_rules(path: Path, catalog: Catalog) -> RuleSet:
-    """Read and check a rules file.
+def load_rules(path: Path, catalog: Catalog, profiles: Sequence[str] = ()) -> RuleSet:
+    """Read and check a rules file; its rules are as they are under ``profiles``, the later of them before the earlier.
 
     Raises:
         ConfigError: with every problem of the file, each naming file, line, key and the accepted form.
     """
     root, source = read_rules(path)
-    return parse_rules(root, catalog, source)
+    return parse_rules(root, catalog, source, profiles)
 
 
 def read_rules(path: Path) -> tuple[Node, str]:
@@ -140,8 +146,8 @@ def _included(node: Node, path: Path) -> Node:
     return part
 
 
-def parse_rules(root: Node, catalog: Catalog, source: str = "") -> RuleSet:
-    """Check rules read from YAML. Raises ConfigError with every problem."""
+def parse_rules(root: Node, catalog: Catalog, source: str = "", profiles: Sequence[str] = ()) -> RuleSet:
+    """Check rules read from YAML, under these profiles and under every other. Raises ConfigError with every problem."""
     root.only("lighting", "rules")
     problems: list[str] = []
     lighting = LightingSchedule()
@@ -159,13 +165,13 @@ def parse_rules(root: Node, catalog: Catalog, source: str = "") -> RuleSet:
     first: dict[str, Node] = {}
     for node in nodes:
         try:
-            rule = parse_rule(node, catalog)
+            rule = parse_rule(node, catalog, profiles)
             if rule.id in first:
                 before = first[rule.id]
                 where = f"line {before.line}" if before.file == node.file else f"{before.file}:{before.line}"
                 raise node.need("id").error(f"'{rule.id}' is already the id of the rule at {where}")
             first[rule.id] = node
-            if _enabled(node):
+            if _enabled(under(node, profiles)):
                 rules.append(rule)
             else:
                 disabled.append(rule.id)
@@ -176,8 +182,22 @@ def parse_rules(root: Node, catalog: Catalog, source: str = "") -> RuleSet:
     return RuleSet(tuple(rules), lighting, source, tuple(disabled))
 
 
-def parse_rule(node: Node, catalog: Catalog) -> Rule:
+def parse_rule(node: Node, catalog: Catalog, profiles: Sequence[str] = ()) -> Rule:
     """Check one rule. Raises ConfigError with every problem of the rule that can be seen at once."""
+    others = variants(node)
+    rule = _parse_rule(under(node, profiles), catalog)
+    problems: list[str] = []
+    for name, other in others.items():
+        try:
+            _parse_rule(other, catalog)
+        except ConfigError as trouble:
+            problems += [f"{problem} (under profile {name})" for problem in trouble.problems]
+    if problems:
+        raise ConfigError(problems)
+    return replace(rule, profiles=tuple(others))
+
+
+def _parse_rule(node: Node, catalog: Catalog) -> Rule:
     from alerts.rule_kinds import RULE_KINDS  # the table imports every kind of rule, and they import this module
 
     problems: list[str] = []
@@ -191,6 +211,7 @@ def parse_rule(node: Node, catalog: Catalog) -> Rule:
     source = _checked(problems, lambda: _text(node.get("source")), "")
     message = _checked(problems, lambda: _message(node.need("message")), {})
     _checked(problems, lambda: _enabled(node), None)
+    latch = _checked(problems, lambda: _yes(node.get("latch"), otherwise=False), otherwise=False)
     own = Node({k: v for k, v in node.items() if k not in KEYS}, node.file, node.line, node.path)
     role, params = None, None
     if kind_name and device:
@@ -209,6 +230,7 @@ def parse_rule(node: Node, catalog: Catalog) -> Rule:
     return Rule(
         id=rule_id, kind=kind_name, device=device, role=role, severity=severity, message=message, for_ms=for_ms,
         keep_ms=keep_ms, params=params, fingerprint=fingerprint, title=title, source=source, line=node.line,
+        latch=latch,
     )  # fmt: skip
 
 
@@ -244,9 +266,12 @@ def _text(node: Node | None) -> str:
 
 
 def _enabled(node: Node) -> bool:
-    found = node.get("enabled")
+    return _yes(node.get("enabled"), otherwise=True)
+
+
+def _yes(found: Node | None, *, otherwise: bool) -> bool:
     if found is None:
-        return True
+        return otherwise
     if not isinstance(found.value, bool):
         raise found.error("expected true or false")
     return found.value

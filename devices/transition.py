@@ -32,6 +32,7 @@ class Transition:
         incident: id of the incident that it belongs to, which tells for it; empty where it tells for itself.
         suppressed_by: id of the alert that explains it: kept and counted, nobody is told; empty for none.
         turn: of a notice that an incident owes again (it grew, it is worse, it lasts): which one, from 2 on; else 0.
+        latch: when its condition has ended, the alert stays open until a person resets it.
     """
 
     alert_id: str
@@ -52,6 +53,7 @@ class Transition:
     incident: str = ""
     suppressed_by: str = ""
     turn: int = 0
+    latch: bool = False
 
     def key(self, receiver: str) -> str:
         """Return the idempotency key of telling this to a receiver of that name."""
