@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from devices import topics
 from devices.registry import Registry
 from devices.sky import Sky
 from simulators.faults import FaultBook
-from simulators.machine import Floats, Form, Ints, Mask, Message, Rows, Timetable
+from simulators.machine import Floats, Form, Ints, Mask, Reports, Rows, Timetable
 from simulators.weather import Rain, air_c
 
 ALERTED_S = 60.0  # seconds between reports while something is wrong
@@ -16,6 +15,7 @@ SWITCH_DEG = 30.0  # a cover tilted further has left its frame and its switch
 WAKE_MS = 4_000  # from the event to the first report; GB/T 41401 asks for 30 s at most
 RISE_MS = 15 * 60_000  # time in which water and gas reach the magnitude of their fault
 _FORM = Form(
+    "manhole",
     tilt_deg="%.2f",
     vibration_g="%.3f",
     cover_open="%d",
@@ -35,7 +35,6 @@ class Covers:
     """All manhole covers of a city.
 
     Args:
-        city: the topics' city.
         registry, sky, rain: who they are, and the weather over them.
         book: faults.
         rng: their own random numbers.
@@ -45,7 +44,6 @@ class Covers:
 
     def __init__(
         self,
-        city: str,
         registry: Registry,
         sky: Sky,
         rain: Rain,
@@ -59,7 +57,7 @@ class Covers:
         rows = registry.rows_of("manhole", "cover")
         ids = [registry.assets[row].id for row in rows]
         n = len(ids)
-        self._topics = [topics.up(city, "manhole", device) for device in ids]
+        self._rows = rows
         self._depth = np.nan_to_num(registry.fact("depth_m")[rows], nan=3.0)
         self._tilt = rng.uniform(0.1, 0.8, n)
         self._thermal = rng.uniform(0.01, 0.05, n)  # degrees of tilt a degree of temperature
@@ -71,15 +69,15 @@ class Covers:
         effects = ("cover_open", "water_rise", "gas_rise", "low_battery")
         self._faults = {effect: book.spells(effect, ids) for effect in effects}
 
-    def tick(self, from_ms: int, until_ms: int) -> list[Message]:
+    def tick(self, from_ms: int, until_ms: int) -> list[Reports]:
         """Live through (from, until]; a sensor wakes seconds after its fault begins."""
         next_ms = self._times.next_ms
         for spells in self._faults.values():
             for fault, touched in spells.starting(from_ms - WAKE_MS, until_ms - WAKE_MS):
                 next_ms[touched] = np.minimum(next_ms[touched], fault.on_ms + WAKE_MS)
-        out: list[Message] = []
+        out: list[Reports] = []
         for rows, times in self._times.rounds(until_ms):
-            out += self._reports(rows, times, from_ms)
+            out.append(self._reports(rows, times, from_ms))
             wrong = self._wrong(from_ms)[rows]
             hurry = times + round(ALERTED_S * 1000)
             next_ms[rows] = np.where(wrong, np.minimum(next_ms[rows], hurry), next_ms[rows])
@@ -89,7 +87,7 @@ class Covers:
         masks = [spells.active(now_ms) for effect, spells in self._faults.items() if effect != "low_battery"]
         return np.asarray(np.logical_or.reduce(masks))
 
-    def _reports(self, rows: Rows, times: Ints, from_ms: int) -> list[Message]:
+    def _reports(self, rows: Rows, times: Ints, from_ms: int) -> Reports:
         rng, count = self._rng, len(rows)
         minute = int(self._sky.local_minute(from_ms))
         air = float(air_c(minute))
@@ -109,9 +107,8 @@ class Covers:
         h2s = self._gas[rows] + rng.normal(0.0, 0.15, count) + self._rising("gas_rise", rows, times)
         weak = self._faults["low_battery"].active(from_ms)[rows]
         battery = np.where(weak, 8.0, self._battery[rows])
-        return _FORM.messages(
-            self._topics,
-            rows,
+        return _FORM.reports(
+            self._rows[rows],
             times,
             np.clip(tilt, 0.0, 180.0),
             shake,

@@ -10,31 +10,20 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from simulators.injectors import drainage, lighting, manholes, system, trucks
 from simulators.machine import Ints, Mask
 
 NEVER_MS = np.iinfo(np.int64).max
 
-# kind of fault -> what it does to each of its targets (device ids)
-EFFECTS = {
-    "lamp_out": "lamp_out",  # the lamp draws standby power only
-    "lamps_out": "lamp_out",  # several of one road, cabinet or grid cell
-    "day_burn": "day_burn",  # the lamp's relay is welded: it burns whatever is commanded
-    "cabinet_out": "cabinet_out",  # the main contactor drops out: its lamps are dark and without supply
-    "contactor_stuck": "contactor_stuck",  # the contactor does not open: its lamps burn by day
-    "breaker_trip": "breaker_trip",  # no voltage behind the breaker
-    "door_open": "door_open",
-    "cover_open": "cover_open",  # tilted by ``magnitude`` degrees; above 30 its switch opens too
-    "water_rise": "water_rise",  # the water rises by ``magnitude`` metres in 15 minutes
-    "gas_rise": "gas_rise",  # hydrogen sulphide rises to ``magnitude`` ppm in 15 minutes
-    "low_battery": "low_battery",
-    "pump_fault": "pump_fault",  # the pump trips; its neighbour takes over
-    "well_high": "pump_fault",  # all pumps of a station trip: the well fills
-    "mains_lost": "mains_lost",
-    "seepage": "seepage",  # groundwater inflow times ``magnitude``
-    "detour": "detour",  # the next loaded trip leaves its permitted way by at least 1 km
-    "uncovered": "uncovered",  # loaded trips with the cover open
-    "silent": "silent",  # nothing is sent
+FAMILIES = {
+    "lighting": lighting.INJECTORS,
+    "drainage": drainage.INJECTORS,
+    "manholes": manholes.INJECTORS,
+    "trucks": trucks.INJECTORS,
+    "system": system.INJECTORS,
 }
+KINDS = {injector.kind: injector for family in FAMILIES.values() for injector in family}
+EFFECTS = {kind: injector.effect for kind, injector in KINDS.items()}  # what is told to the machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +32,15 @@ class Fault:
 
     Attributes:
         id: unique in its script.
-        kind: one of EFFECTS.
-        rule: id of the rule that must say it.
+        kind: one of KINDS.
+        rule: id of the rule that must say it; empty for a confounder.
         entity: what that rule must name: ``device:…``, ``road:…``, ``cabinet:…`` or ``grid:…``.
         on_ms, off_ms: city time between which it holds; ``off_ms`` NEVER_MS for what is not repaired.
         due_ms: latest city time by which the rule must have said it.
-        magnitude: how much; its meaning stands beside the kind in EFFECTS.
+        magnitude: how much; its meaning stands with the kind, see :class:`~simulators.injectors.form.Injector`.
         targets: device ids that are touched.
         seen_ms: send time of the first message that shows it; 0 until there is one.
+        parent: id of the fault of which this one is a part, and which explains it; empty where there is none.
     """
 
     id: str
@@ -63,6 +53,12 @@ class Fault:
     magnitude: float = 1.0
     targets: tuple[str, ...] = ()
     seen_ms: int = 0
+    parent: str = ""
+
+    @property
+    def confounder(self) -> bool:
+        """Return whether it only looks like a fault, and nothing may be said."""
+        return KINDS[self.kind].confounder
 
 
 class Spells:
@@ -126,7 +122,7 @@ class FaultBook:
     """All faults of a run, what was seen of each, and the truth as JSON lines.
 
     Raises:
-        ValueError: for a kind that is not in EFFECTS, an id that stands twice, or a fault that ends before it begins.
+        ValueError: for a kind that is not in KINDS, an id that stands twice, or a fault that ends before it begins.
     """
 
     def __init__(self, faults: Sequence[Fault]) -> None:

@@ -6,16 +6,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from devices import topics
 from devices.registry import Registry
 from devices.sky import Sky
 from simulators.faults import FaultBook
-from simulators.machine import Floats, Form, Ints, Mask, Message, Rows, Timetable
+from simulators.machine import Floats, Form, Ints, Mask, Reports, Rows, Timetable
 from simulators.weather import air_c
 
 STANDBY_W = 0.5  # a controller's own draw while its lamp is dark
 DIM_PERCENT = 70.0  # secondary and branch roads from midnight to five
 _LAMP = Form(
+    "streetlight",
     power_w="%.1f",
     voltage_v="%.1f",
     current_a="%.3f",
@@ -31,6 +31,7 @@ _LAMP = Form(
     lamp_failure="%d",
 )
 _CABINET = Form(
+    "streetlight",
     phase_a_v="%.1f",
     phase_b_v="%.1f",
     phase_c_v="%.1f",
@@ -61,7 +62,6 @@ class Streetlights:
     """All lamps and cabinets of a city.
 
     Args:
-        city: the topics' city.
         registry, sky: who they are and when they should burn; a cabinet's clock is up to 40 s off.
         book: faults.
         rng: their own random numbers.
@@ -71,7 +71,6 @@ class Streetlights:
 
     def __init__(
         self,
-        city: str,
         registry: Registry,
         sky: Sky,
         book: FaultBook,
@@ -86,8 +85,7 @@ class Streetlights:
         lamp_rows = registry.rows_of("streetlight", "lamp")
         cabinets = [registry.assets[row] for row in self._cabinet_rows]
         lamps = [registry.assets[row] for row in lamp_rows]
-        self._lamp_topics = [topics.up(city, "streetlight", lamp.id) for lamp in lamps]
-        self._cabinet_topics = [topics.up(city, "streetlight", cabinet.id) for cabinet in cabinets]
+        self._lamp_rows = lamp_rows
         place = {cabinet.id: number for number, cabinet in enumerate(cabinets)}
         self._feeds = np.array([place[lamp.cabinet] for lamp in lamps], dtype=np.intp)
         self._phase = np.maximum(registry.pole_index[lamp_rows], 0) % 3
@@ -115,7 +113,7 @@ class Streetlights:
         effects = ("cabinet_out", "contactor_stuck", "breaker_trip", "door_open")
         self._of_cabinet = {effect: book.spells(effect, cabinet_ids) for effect in effects}
 
-    def tick(self, from_ms: int, until_ms: int) -> list[Message]:
+    def tick(self, from_ms: int, until_ms: int) -> list[Reports]:
         """Live through (from, until]; faults hold as they stand at ``from_ms``."""
         now = self._now(from_ms)
         hours = (until_ms - from_ms) / 3_600_000
@@ -123,12 +121,8 @@ class Streetlights:
         self._hours += (now.power > 5.0) * hours
         self._meter += np.bincount(self._feeds, now.power, len(self._skew)) * hours / 1000
         self._volts += 0.05 * (self._volts_aim - self._volts) + self._rng.normal(0.0, 0.15, self._volts.shape)
-        out: list[Message] = []
-        for rows, times in self._lamp_times.rounds(until_ms):
-            out += self._lamp_reports(rows, times, now)
-        for rows, times in self._cabinet_times.rounds(until_ms):
-            out += self._cabinet_reports(rows, times, now)
-        return out
+        lamps = [self._lamp_reports(rows, times, now) for rows, times in self._lamp_times.rounds(until_ms)]
+        return lamps + [self._cabinet_reports(rows, times, now) for rows, times in self._cabinet_times.rounds(until_ms)]
 
     def _now(self, at_ms: int) -> _Now:
         """Switch what is to be switched, and return how the lights stand."""
@@ -153,7 +147,7 @@ class Streetlights:
         self._switches += (closed != self._closed)[self._feeds]
         self._closed = closed
 
-    def _lamp_reports(self, rows: Rows, times: Ints, now: _Now) -> list[Message]:
+    def _lamp_reports(self, rows: Rows, times: Ints, now: _Now) -> Reports:
         rng, count = self._rng, len(rows)
         power, command, feeds = now.power[rows], now.command[rows], self._feeds[rows]
         watts = np.maximum(power * (1.0 + rng.normal(0.0, 0.005, count)) + rng.normal(0.0, 0.1, count), 0.0)
@@ -164,9 +158,8 @@ class Streetlights:
         air = float(air_c(self._sky.local_minute(now.at_ms)))
         self._book.see_rows(self._out, rows, times, now.at_ms)
         self._book.see_rows(self._burns, rows, times, now.at_ms)
-        return _LAMP.messages(
-            self._lamp_topics,
-            rows,
+        return _LAMP.reports(
+            self._lamp_rows[rows],
             times,
             watts,
             volts,
@@ -183,7 +176,7 @@ class Streetlights:
             0,
         )
 
-    def _cabinet_reports(self, rows: Rows, times: Ints, now: _Now) -> list[Message]:
+    def _cabinet_reports(self, rows: Rows, times: Ints, now: _Now) -> Reports:
         m = len(self._skew)
         phases = np.bincount(self._feeds * 3 + self._phase, now.power, 3 * m).reshape(m, 3)[rows]
         volts = self._volts[rows] * now.live[rows, None]
@@ -191,9 +184,8 @@ class Streetlights:
         amps *= 1.0 + self._rng.normal(0.0, 0.004, amps.shape)
         for spells in self._of_cabinet.values():
             self._book.see_rows(spells, rows, times, now.at_ms)
-        return _CABINET.messages(
-            self._cabinet_topics,
-            rows,
+        return _CABINET.reports(
+            self._cabinet_rows[rows],
             times,
             *volts.T,
             *amps.T,

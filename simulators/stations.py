@@ -7,18 +7,19 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from devices import topics
 from devices.registry import Asset, Registry
 from devices.sky import Sky
 from simulators.faults import FaultBook
-from simulators.machine import Form, Message, Timetable
+from simulators.machine import Form, Reports, Timetable
 from simulators.weather import DAY_MS, Rain, air_c
 from simulators.wells import Catchment, Well
 
 HEAD_M = 9.0  # lift of every station
+Reading = tuple[float, ...]  # values in the order of a form's fields
 READINGS_A_MESSAGE = 1700  # under the decoder's 2000, and under 256 kB at the length of a station's reading
-_PLAIN = Form(level_m="%.3f", pumps_on="%d", rain_mm="%.2f", pressure_kpa="%.0f", mains_ok="%d")
+_PLAIN = Form("pump", level_m="%.3f", pumps_on="%d", rain_mm="%.2f", pressure_kpa="%.0f", mains_ok="%d")
 _METERED = Form(
+    "pump",
     level_m="%.3f",
     pumps_on="%d",
     rain_mm="%.2f",
@@ -27,8 +28,9 @@ _METERED = Form(
     inflow_lps="%.2f",
     outflow_lps="%.1f",
 )
-_INLET = Form(level_m="%.3f", velocity_mps="%.2f")
+_INLET = Form("pump", level_m="%.3f", velocity_mps="%.2f")
 _PUMP = Form(
+    "pump",
     running="%d",
     fault="%d",
     mode="%d",
@@ -85,8 +87,13 @@ class Station:
             settle = math.exp(-seconds / 900.0)
             self._heat[pump] = settle * self._heat[pump] + (1 - settle) * 45.0 * runs
 
-    def reading(self, *, mains: bool = True) -> str:
-        """Return what the station's meters show now, as JSON."""
+    @property
+    def form(self) -> Form:
+        """Return the fields of its readings."""
+        return _METERED if self.metered else _PLAIN
+
+    def reading(self, *, mains: bool = True) -> Reading:
+        """Return what the station's meters show now."""
         noise = self._rng.normal(0.0, 1.0, 3)
         on = sum(self.well.running)
         values = (
@@ -97,17 +104,16 @@ class Station:
             mains,
         )
         if not self.metered:
-            return _PLAIN.text(self.time_ms, *values)
-        return _METERED.text(self.time_ms, *values, self._flow * (1 + 0.02 * noise[2]), on * self.rate_lps)
+            return values
+        return (*values, self._flow * (1 + 0.02 * noise[2]), on * self.rate_lps)
 
-    def pump_reading(self, pump: int, air: float, rated_a: float, *, tripped: bool) -> str:
-        """Return what one pump's starter shows now, as JSON."""
+    def pump_reading(self, pump: int, air: float, rated_a: float, *, tripped: bool) -> Reading:
+        """Return what one pump's starter shows now."""
         runs, noise = self.well.running[pump], self._rng.normal(0.0, 1.0, 3)
         current = rated_a * (0.88 + 0.01 * noise[0]) * runs
         power = math.sqrt(3) * 0.38 * current * 0.86
         heat = self._heat[pump]
-        return _PUMP.text(
-            self.time_ms,
+        return (
             runs,
             tripped,
             0,
@@ -121,18 +127,17 @@ class Station:
             0,
         )
 
-    def inlet_reading(self) -> str:
-        """Return what the inlet well shows now, as JSON: depth and velocity after the flow."""
+    def inlet_reading(self) -> Reading:
+        """Return what the inlet well shows now: depth and velocity after the flow."""
         noise = self._rng.normal(0.0, 1.0, 2)
         depth = 0.05 + 0.09 * (max(self._flow, 0.1) / self.rate_lps) ** 0.6
-        return _INLET.text(self.time_ms, depth + 0.002 * noise[0], 0.45 + 0.8 * depth + 0.02 * noise[1])
+        return (depth + 0.002 * noise[0], 0.45 + 0.8 * depth + 0.02 * noise[1])
 
 
 class Stations:
     """All pump stations of a city, with their pumps and inlet wells.
 
     Args:
-        city: the topics' city.
         registry, sky, rain: who they are, and the weather over them.
         book: faults.
         rng: their own random numbers.
@@ -142,7 +147,6 @@ class Stations:
 
     def __init__(
         self,
-        city: str,
         registry: Registry,
         sky: Sky,
         rain: Rain,
@@ -152,11 +156,11 @@ class Stations:
         start_ms: int,
         station_s: float,
     ) -> None:
-        self._city, self._sky, self._rain, self._book = city, sky, rain, book
+        self._sky, self._rain, self._book = sky, rain, book
         assets = [registry.assets[row] for row in registry.rows_of("pump", "station")]
         self.stations = [Station(asset, k, child, start_ms) for k, (asset, child) in enumerate(_pairs(assets, rng))]
         self._ids = [asset.id for asset in assets]
-        self._topics = [topics.up(city, "pump", device) for device in self._ids]
+        self._rows = registry.row
         self._pumps = [_of(registry, asset.id, "pump") for asset in assets]
         self._wells = [_of(registry, asset.id, "well") for asset in assets]
         pump_ids = [pump.id for pumps in self._pumps for pump in pumps]
@@ -166,9 +170,9 @@ class Stations:
         self._seeps = book.spells("seepage", self._ids)
         self._mains = book.spells("mains_lost", self._ids)
 
-    def tick(self, from_ms: int, until_ms: int) -> list[Message]:
+    def tick(self, from_ms: int, until_ms: int) -> list[Reports]:
         """Live through (from, until]; faults hold as they stand at ``from_ms``."""
-        out: list[Message] = []
+        out: list[Reports] = []
         for rows, times in self._times.rounds(until_ms):
             for spells in (self._seeps, self._mains):
                 self._book.see_rows(spells, rows, times, from_ms)
@@ -176,8 +180,8 @@ class Stations:
                 out += self._report(number, time_ms, from_ms)
         return out
 
-    def history(self, days: float, start_ms: int, *, day_s: int, night_s: int) -> Iterator[Message]:
-        """Yield the stations' own logs of the past ``days`` as arrays of readings, sent at ``start_ms``.
+    def history(self, days: float, start_ms: int, *, day_s: int, night_s: int) -> Iterator[Reports]:
+        """Yield the stations' own logs of the past ``days``, as many readings of one station as a message holds.
 
         The stations then live on from where their logs end. They log every ``day_s`` seconds by day, and at night, from
         half past one to half past five, every ``night_s`` seconds: often enough for the inflow to follow from level
@@ -185,7 +189,7 @@ class Stations:
         """
         for number, station in enumerate(self.stations):
             station.time_ms = start_ms - round(days * DAY_MS)
-            texts: list[str] = []
+            log: list[tuple[int, Reading]] = []
             while True:
                 minute = int(self._sky.local_minute(station.time_ms))
                 often = night_s * (3 if station.metered else 1)
@@ -194,16 +198,22 @@ class Stations:
                 if until >= start_ms:
                     break
                 self._live(number, until, until)
-                texts.append(station.reading())
-                if len(texts) == READINGS_A_MESSAGE:
-                    yield self._log(number, texts, start_ms)
-                    texts = []
+                log.append((station.time_ms, station.reading()))
+                if len(log) == READINGS_A_MESSAGE:
+                    yield self._log(number, log)
+                    log = []
             self._live(number, start_ms, start_ms)
-            if texts:
-                yield self._log(number, texts, start_ms)
+            if log:
+                yield self._log(number, log)
 
-    def _log(self, number: int, texts: list[str], sent_ms: int) -> Message:
-        return Message(self._topics[number], f"[{','.join(texts)}]".encode(), sent_ms, len(texts))
+    def _log(self, number: int, log: list[tuple[int, Reading]]) -> Reports:
+        times, readings = zip(*log, strict=True)
+        devices = np.full(len(log), self._rows[self._ids[number]])
+        columns = [np.array(column) for column in zip(*readings, strict=True)]
+        return self.stations[number].form.reports(devices, np.array(times), *columns)
+
+    def _one(self, form: Form, device: str, time_ms: int, reading: Reading) -> Reports:
+        return form.reports(np.array([self._rows[device]]), np.array([time_ms]), *reading)
 
     def _live(self, number: int, until_ms: int, fault_ms: int) -> None:
         station = self.stations[number]
@@ -218,22 +228,22 @@ class Stations:
     def _minute(self, time_ms: int) -> float:
         return float(self._sky.local_minute(time_ms)) + time_ms % 60_000 / 60_000
 
-    def _report(self, number: int, time_ms: int, fault_ms: int) -> list[Message]:
+    def _report(self, number: int, time_ms: int, fault_ms: int) -> list[Reports]:
         self._live(number, time_ms, fault_ms)
         station = self.stations[number]
         mains = not bool(self._mains.active(fault_ms)[number])
-        out = [Message(self._topics[number], station.reading(mains=mains).encode(), time_ms)]
+        out = [self._one(station.form, self._ids[number], time_ms, station.reading(mains=mains))]
         air = float(air_c(self._minute(time_ms)))
         tripped = self._trips.active(fault_ms)
         for pump, asset in enumerate(self._pumps[number]):
             place = self._place[asset.id]
             rated = asset.facts["rated_current_a"]
-            text = station.pump_reading(pump, air, rated, tripped=bool(tripped[place]))
-            out.append(Message(topics.up(self._city, "pump", asset.id), text.encode(), time_ms))
+            reading = station.pump_reading(pump, air, rated, tripped=bool(tripped[place]))
+            out.append(self._one(_PUMP, asset.id, time_ms, reading))
             if tripped[place]:
                 self._book.see_rows(self._trips, np.array([place]), np.array([time_ms]), fault_ms)
-        wells = [(topics.up(self._city, "pump", asset.id), station.inlet_reading()) for asset in self._wells[number]]
-        return out + [Message(topic, text.encode(), time_ms) for topic, text in wells]
+        wells = [(asset.id, station.inlet_reading()) for asset in self._wells[number]]
+        return out + [self._one(_INLET, device, time_ms, reading) for device, reading in wells]
 
 
 def _pairs(assets: list[Asset], rng: np.random.Generator) -> Iterator[tuple[Asset, np.random.Generator]]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from devices import topics
 from devices.registry import Registry
 from devices.sky import Sky
 from simulators.driving import Tracks
 from simulators.faults import Fault, FaultBook
 from simulators.haulage import HOURS, LOAD_T, Haul, find_detour
-from simulators.machine import Floats, Form, Message
+from simulators.machine import Floats, Form, Reports
 from simulators.network import Network, along, chainage, distance_to
 
 STEP_S = 5
@@ -22,6 +21,7 @@ TURN_DEG = 25.0  # terminals report at once when they have turned this far (corn
 LANE_M = 3.0
 OUTSIDE_M = 80.0  # from here on a truck is visibly off its way (docs/sources.md, routes)
 _FORM = Form(
+    "truck",
     lon_deg="%.6f",
     lat_deg="%.6f",
     altitude_m="%.0f",
@@ -44,7 +44,6 @@ class Trucks:
     """All muck trucks of a city.
 
     Args:
-        city: the topics' city.
         registry, sky: whose projection and whose clocks.
         network, hauls: streets and each truck's work.
         book: faults.
@@ -55,7 +54,6 @@ class Trucks:
 
     def __init__(
         self,
-        city: str,
         registry: Registry,
         sky: Sky,
         network: Network,
@@ -71,7 +69,7 @@ class Trucks:
         n = len(hauls)
         self._sky, self._network, self._hauls, self._book, self._rng = sky, network, hauls, book, rng
         self._projection = registry.projection
-        self._topics = [topics.up(city, "truck", haul.truck) for haul in hauls]
+        self._rows = np.array([registry.row[haul.truck] for haul in hauls], dtype=np.intp)
         self._tracks = Tracks()
         lines: dict[int, int] = {}
         for haul in hauls:
@@ -117,14 +115,14 @@ class Trucks:
         inside = minute >= begin or minute < end
         return float((end - minute) % 1440) if inside else -1.0
 
-    def tick(self, from_ms: int, until_ms: int) -> list[Message]:
+    def tick(self, from_ms: int, until_ms: int) -> list[Reports]:
         """Live through (from, until] in steps of 5 s; faults hold as they stand at each step's beginning."""
-        out: list[Message] = []
+        out: list[Reports] = []
         for begin in range(from_ms, until_ms, STEP_S * 1000):
             out += self._step(begin) if len(self._hauls) else []
         return out
 
-    def _step(self, now_ms: int) -> list[Message]:
+    def _step(self, now_ms: int) -> list[Reports]:
         rng, n = self._rng, len(self._hauls)
         draws = rng.random((3, n))
         jitter = rng.normal(0.0, 1.0, (4, n))
@@ -205,7 +203,7 @@ class Trucks:
         self._end[k] += added
         self._away[k] = (fault, detour.return_m + added, added, float(outside[0]))
 
-    def _reports(self, now_ms: int, jitter: Floats) -> list[Message]:
+    def _reports(self, now_ms: int, jitter: Floats) -> list[Reports]:
         way = np.where(_WAY[self._phase] < 0, -1.0, 1.0)[:, None]
         place, unit = self._tracks.at(self._track, self._s)
         heading = unit * way
@@ -227,26 +225,27 @@ class Trucks:
         bare = self._uncovered.active(now_ms)[rows] & (phase == LOADED)
         self._note(rows, times, now_ms, bare & (speed > 20.0))
         tipping = phase == DUMPING
-        return _FORM.messages(
-            self._topics,
-            rows,
-            times,
-            lon,
-            lat,
-            12.0,
-            speed,
-            degrees % 360.0,
-            0.8 + 0.1 * np.abs(jitter[0, rows]) + 0.02 * self._sigma[rows],
-            14 + np.round(jitter[1, rows]),
-            self._odometer[rows],
-            ~asleep[rows],
-            ~(bare | tipping | (phase == LOADING)),
-            np.where(tipping, 45.0 * np.clip(3.0 * load / self._full[rows], 0.2, 1.0), 0.0),
-            load,
-            np.where(load > 0.8 * self._full[rows], 3, np.where(load > 2.0, 1, 0)),
-            0,
-            self._fuel[rows],
-        )
+        return [
+            _FORM.reports(
+                self._rows[rows],
+                times,
+                lon,
+                lat,
+                12.0,
+                speed,
+                degrees % 360.0,
+                0.8 + 0.1 * np.abs(jitter[0, rows]) + 0.02 * self._sigma[rows],
+                14 + np.round(jitter[1, rows]),
+                self._odometer[rows],
+                ~asleep[rows],
+                ~(bare | tipping | (phase == LOADING)),
+                np.where(tipping, 45.0 * np.clip(3.0 * load / self._full[rows], 0.2, 1.0), 0.0),
+                load,
+                np.where(load > 0.8 * self._full[rows], 3, np.where(load > 2.0, 1, 0)),
+                0,
+                self._fuel[rows],
+            )
+        ]
 
     def _note(self, rows: np.ndarray, times: np.ndarray, now_ms: int, bare: np.ndarray) -> None:
         """Tell the book what these reports show."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from devices import topics
+from devices.batch import Batch, make_batch
 from devices.kinds import Catalog
 from devices.registry import Registry
 from devices.sky import LightingSchedule, Sky
@@ -15,7 +17,7 @@ from simulators.covers import Covers
 from simulators.faults import Fault, FaultBook
 from simulators.lighting import Streetlights
 from simulators.link import Link, Mishaps
-from simulators.machine import Machine, Message
+from simulators.machine import Machine, Message, Reports
 from simulators.stations import Stations
 from simulators.trucks import Trucks
 from simulators.weather import DAY_MS, HOUR_MS, Rain, seeded_rain
@@ -87,8 +89,10 @@ class World:
         self.start_ms = self.now_ms = start_ms
         self._edge_ms = start_ms
         self._waiting: list[Message] = []
+        self._topics: dict[int, str] = {}
         lights, covers, water, trucks = np.random.default_rng([seed, 4]).spawn(4)
-        common = (city.name, self.registry, self.sky)
+        common = (self.registry, self.sky)
+        self._city = city.name
         self._stations = Stations(
             *common, self.rain, self.book, water, start_ms=start_ms, station_s=intervals.station_s
         )
@@ -112,7 +116,11 @@ class World:
         """
         if self.now_ms != self.start_ms:
             raise ValueError("history belongs before the first advance")
-        return self._stations.history(days, self.start_ms, day_s=day_s, night_s=night_s)
+        return map(self._log, self._stations.history(days, self.start_ms, day_s=day_s, night_s=night_s))
+
+    def _log(self, log: Reports) -> Message:
+        payload = f"[{','.join(log.form.texts(log))}]".encode()
+        return Message(self._topic(int(log.devices[0])), payload, self.start_ms, len(log.devices))
 
     def advance(self, until_ms: int) -> list[Message]:
         """Return what arrives at the broker after ``now_ms`` and by ``until_ms``, in the order of time.
@@ -122,7 +130,8 @@ class World:
         while self._edge_ms < until_ms:
             begin, self._edge_ms = self._edge_ms, self._edge_ms + TICK_MS
             for machine in self._machines:
-                self._waiting += machine.tick(begin, self._edge_ms)
+                for reports in machine.tick(begin, self._edge_ms):
+                    self._waiting += reports.messages(self._topic)
         self._waiting.sort(key=_sent_ms)
         self.now_ms = max(self.now_ms, until_ms)
         cut = len(self._waiting)
@@ -131,9 +140,43 @@ class World:
         ready, self._waiting = self._waiting[:cut], self._waiting[cut:]
         return self.link.carry(self._spoken(ready))
 
+    def steps(self, until_ms: int, tick_ms: int = TICK_MS) -> Iterator[tuple[int, list[Batch]]]:
+        """Yield (city time, what arrived since) in virtual time, as batches; no mishaps on the way.
+
+        A world is either told to a broker by :meth:`advance` or played by this: both come from the same machines.
+
+        Args:
+            until_ms: city time at which to end.
+            tick_ms: how often faults and weather are looked at; longer is quicker and coarser.
+        """
+        while self._edge_ms < until_ms:
+            begin, self._edge_ms = self._edge_ms, self._edge_ms + tick_ms
+            told = [reports for machine in self._machines for reports in machine.tick(begin, self._edge_ms)]
+            self.now_ms = self._edge_ms
+            yield self.now_ms, batches([self._heard(reports) for reports in told], self.registry.catalog, self.now_ms)
+
     def truth(self) -> list[Fault]:
         """Return the faults with the moments at which they were first seen."""
         return list(self.book.faults.values())
+
+    def _topic(self, row: int) -> str:
+        known = self._topics.get(row)
+        if known is None:
+            asset = self.registry.assets[row]
+            known = self._topics[row] = topics.up(self._city, asset.kind, asset.id)
+        return known
+
+    def _heard(self, reports: Reports) -> Reports:
+        """Return the reports of devices that are not silent."""
+        for fault in self._silent:
+            rows = [self.registry.row[target] for target in fault.targets if target in self.registry.row]
+            during = (reports.time_ms >= fault.on_ms) & (reports.time_ms < fault.off_ms)
+            if during.any() and len(unsent := np.flatnonzero(during & np.isin(reports.devices, rows))):
+                self.book.see(fault, int(reports.time_ms[unsent].min()))
+                keep = np.ones(len(reports.devices), dtype=np.bool_)
+                keep[unsent] = False
+                reports = reports.take(keep)
+        return reports
 
     def _spoken(self, messages: list[Message]) -> Iterator[Message]:
         """Yield the messages of devices that are not silent."""
@@ -145,6 +188,21 @@ class World:
                     self.book.see(fault, message.time_ms)
                     continue
             yield message
+
+
+def batches(told: Sequence[Reports], catalog: Catalog, now_ms: int) -> list[Batch]:
+    """Return reports as batches, one a kind, each in the order of time; arrived at ``now_ms``."""
+    out: list[Batch] = []
+    for kind in catalog:
+        parts = [reports for reports in told if reports.form.kind == kind.name and len(reports.devices)]
+        if not parts:
+            continue
+        time_ms = np.concatenate([reports.time_ms for reports in parts])
+        devices = np.concatenate([reports.devices for reports in parts])
+        table = np.concatenate([reports.form.table(reports, kind) for reports in parts], axis=1)
+        order = np.argsort(time_ms, kind="stable")
+        out.append(make_batch(kind, now_ms, time_ms[order], devices[order], table[:, order]))
+    return out
 
 
 def _sent_ms(message: Message) -> int:
