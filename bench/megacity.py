@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,10 @@ def _notices(folder: Path, desk: Desk, note: Any) -> None:
     note("faults told by devices", "faults", len(mine))
     note("faults of immediate rules", "faults", sum(key[0] in IMMEDIATE for key in mine))
     note("notices of immediate rules that came", "notices", len(took))
-    note("alerts that no fault explains", "alerts", len([key for key in came if key not in mine]))
+    strange = Counter(rule for rule, _ in came.keys() - mine.keys())
+    note("alerts that no fault explains", "alerts", strange.total())
+    for rule, number in strange.most_common():
+        note(f"of these {rule}", "alerts", number)
     for share in (50, 99, 100):
         goal = 1000.0 if share == 99 else None
         note(f"publish to notice, p{share}", "ms", percentile(took, share / 100), goal)
