@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from alerts.expression_keys import Params
 from alerts.offline import Params as OfflineParams
-from alerts.rulelogic import Logic, Never
+from alerts.rulelogic import Logic, Part
 from alerts.rules import Rule, parse_rule, parse_rules
 from alerts.ruletest_series import shown
 from alerts.spans import report_s
@@ -47,7 +47,7 @@ def examine(root: Node, catalog: Catalog) -> tuple[int, list[Doubt]]:
         except ConfigError:
             continue  # told above
         doubts += of_rule(rule, node, catalog[rule.device])
-    return len(nodes), sorted(doubts)
+    return len(nodes), sorted(doubts, key=lambda one: (one.text.partition(":")[0], one))
 
 
 def of_rule(rule: Rule, node: Node, kind: Kind) -> list[Doubt]:
@@ -64,12 +64,10 @@ def _conditions(params: Params, node: Node, kind: Kind) -> Iterator[Doubt]:
     ways = logic.alternatives(params.on.text)
     if ways is None:
         return
-    dead = [logic.never(way) for way in ways]
-    if all(dead):
-        yield _error(on, f"can never hold, so no alert ever comes: {_first(dead).words(kind)}")
+    impossible, doubts = _dead(logic, ways, on, kind, "comes")
+    yield from doubts
+    if impossible:
         return
-    for why in dict.fromkeys(one for one in dead if one is not None and one.name):
-        yield _warning(on, f"{why.words(kind)}; the rest of the condition is judged")
     contrary = logic.alternatives(params.on.text, contrary=True)
     if contrary is not None and all(logic.never(way) for way in contrary):
         yield _error(on, "holds for every reading; a condition that says nothing makes an alert of every device")
@@ -84,12 +82,10 @@ def _ends(logic: Logic, params: Params, off: Node, kind: Kind) -> Iterator[Doubt
     ways, on = logic.alternatives(params.off.text), logic.alternatives(params.on.text) or []
     if ways is None:
         return
-    dead = [logic.never(way) for way in ways]
-    if all(dead):
-        yield _error(off, f"can never hold, so no alert ever ends: {_first(dead).words(kind)}")
+    impossible, doubts = _dead(logic, ways, off, kind, "ends")
+    yield from doubts
+    if impossible:
         return
-    for why in dict.fromkeys(one for one in dead if one is not None and one.name):
-        yield _warning(off, f"{why.words(kind)}; the rest of the condition is judged")
     lasts = logic.alternatives(params.off.text, contrary=True)
     if lasts is not None and all(logic.never([*one, *other]) for one in on for other in lasts):
         yield _error(off, "holds whenever 'on' does, so that an alert ends as it begins")
@@ -135,13 +131,23 @@ def _offline(rule: Rule, params: OfflineParams, node: Node, kind: Kind) -> Itera
     held = node.get("while")
     if params.while_ is not None and held is not None:
         logic = Logic(kind)
-        dead = [logic.never(way) for way in logic.alternatives(params.while_.text) or [[]]]
-        if all(dead):
-            yield _error(held, f"can never hold, so no alert ever comes: {_first(dead).words(kind)}")
+        impossible, doubts = _dead(logic, logic.alternatives(params.while_.text) or [[]], held, kind, "comes")
+        if impossible:
+            yield from doubts
 
 
-def _first(dead: list[Never | None]) -> Never:
-    return next(one for one in dead if one is not None)
+def _dead(logic: Logic, ways: list[list[Part]], node: Node, kind: Kind, what: str) -> tuple[bool, list[Doubt]]:
+    """Return whether no way in which a condition could hold is possible, and the doubts about those that are not.
+
+    Args:
+        what: what an alert then never does: it comes, it ends.
+    """
+    dead = [logic.never(way) for way in ways]
+    told = [one for one in dead if one is not None]
+    if told and len(told) == len(dead):
+        return True, [_error(node, f"can never hold, so no alert ever {what}: {told[0].words(kind)}")]
+    names = dict.fromkeys(one for one in told if one.name)
+    return False, [_warning(node, f"{why.words(kind)}; the rest of the condition is judged") for why in names]
 
 
 def _error(node: Node, text: str) -> Doubt:
