@@ -9,7 +9,7 @@ from typing import Any
 
 from alerts.judge import Judge
 from alerts.rules import Rule
-from devices.kinds import Kind
+from devices.kinds import Catalog, Kind
 from devices.registry import Registry
 from devices.sky import Sky
 from devices.yamlfile import Node
@@ -23,17 +23,21 @@ class RuleKind:
         module: where its ``parse`` and its judge stand; imported when first wanted.
         judge_name: the class that judges.
         knows_kind: whether ``parse`` also takes the catalog kind and the role, to check names against them.
+        knows_catalog: whether it takes the catalog as well, for rules that watch several kinds.
         without: common keys that have no meaning for it, each with the reason that a person is told.
     """
 
     module: str
     judge_name: str
     knows_kind: bool = False
+    knows_catalog: bool = False
     without: tuple[tuple[str, str], ...] = ()
 
-    def parse(self, own: Node, kind: Kind, role: str | None) -> Any:  # noqa: ANN401 - each kind has its own parameters
+    def parse(self, own: Node, kind: Kind, role: str | None, catalog: Catalog) -> Any:  # noqa: ANN401 - each kind has its own parameters
         """Check the kind's own keys. Raises ConfigError."""
         read: Callable[..., Any] = import_module(self.module).parse
+        if self.knows_catalog:
+            return read(own, kind, role, catalog)
         return read(own, kind, role) if self.knows_kind else read(own)
 
     def judge(self, rule: Rule, registry: Registry, sky: Sky) -> Judge:
@@ -78,4 +82,5 @@ RULE_KINDS: dict[str, RuleKind] = {
         ),
     ),
     "route_deviation": RuleKind("alerts.route_deviation", "RouteDeviationJudge", knows_kind=True),
+    "source_silent": RuleKind("alerts.source_silent", "SourceSilentJudge", knows_catalog=True),
 }

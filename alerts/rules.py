@@ -219,7 +219,7 @@ def _parse_rule(node: Node, catalog: Catalog) -> Rule:
         role = _checked(problems, lambda: _role(node.get("role"), kind.roles), None)
         problems.extend(form.refused(node))
         strange: list[str] = []
-        params = _checked(strange, lambda: form.parse(own, kind, role), None)
+        params = _checked(strange, lambda: form.parse(own, kind, role, catalog), None)
         problems.extend(one.replace("known here: ", f"known here: {', '.join(KEYS)}, ") for one in strange)
         if message and params is not None:
             problems.extend(_strange_names(node.need("message"), message, form.names(kind, role)))
