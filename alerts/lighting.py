@@ -66,38 +66,53 @@ class Rates:
         return _share(self.known, self.expected)
 
 
-def look(
-    fleet: Fleet,
-    kind: str,
-    lamps: npt.NDArray[np.intp],
-    now_ms: int,
-    *,
-    lit_share: float,
-    fresh_ms: npt.NDArray[np.int64],
-    settle_ms: int,
-) -> Lamps:
-    """Return what is known of ``lamps`` (registry rows) at ``now_ms``.
+class Sight:
+    """What each lamp was last seen to do; worked out anew only for lamps heard since the look before.
+
+    Nothing here has to be remembered over a restart: it all follows from the fleet.
 
     Args:
-        fleet: last values and sky.
-        kind: catalog kind of the lamps.
+        fleet_kind: catalog kind of the lamps.
         lamps: (m,) registry rows.
-        now_ms: host time, epoch milliseconds.
         lit_share: of the power due at its dimming level, above which a lamp burns.
-        fresh_ms: (m,) a lamp silent for longer is unknown.
-        settle_ms: after switching on, before a lamp counts.
     """
-    live = fleet.live[kind]
-    at = live.local[lamps]
-    seen, told = live.seen_ms[at], live.time_ms[at]
-    on_for = fleet.sky.switched_on_for_ms(lamps, now_ms)
-    heard = (seen != NEVER) & (now_ms - seen < fresh_ms)
-    command = _column(fleet, kind, "command_percent", at)
-    expected = (on_for >= 0) & ~(heard & (command == 0.0))
-    since_on = now_ms - np.maximum(told, now_ms - on_for - 1)  # of a reading before the switch-on this exceeds on_for
-    burning, out = _evidence(fleet, kind, at, command, lit_share)
-    known = expected & heard & (since_on <= on_for) & (burning | out)
-    return Lamps(expected, expected & (on_for >= settle_ms), known, known & burning)
+
+    def __init__(self, fleet_kind: str, lamps: npt.NDArray[np.intp], lit_share: float) -> None:
+        self._kind, self._lamps, self._share = fleet_kind, lamps, lit_share
+        self._burning, self._out, self._off = (np.zeros(len(lamps), dtype=np.bool_) for _ in range(3))
+        self._looked_ms: int = NEVER
+        self._resumed_ms: int = NEVER
+
+    def look(self, fleet: Fleet, now_ms: int, fresh_ms: npt.NDArray[np.int64], settle_ms: int) -> Lamps:
+        """Return what is known of the lamps at ``now_ms``.
+
+        Args:
+            fleet: last values and sky.
+            now_ms: host time, epoch milliseconds.
+            fresh_ms: (m,) a lamp silent for longer is unknown.
+            settle_ms: after switching on, before a lamp counts.
+        """
+        live = fleet.live[self._kind]
+        on_for = fleet.sky.switched_on_for_ms(self._lamps, now_ms)
+        if not (on_for >= 0).any():
+            return Lamps(*(np.zeros(len(on_for), dtype=np.bool_) for _ in range(4)))
+        at = live.local[self._lamps]
+        seen, told = live.seen_ms[at], live.time_ms[at]
+        self._take_in(fleet, at, seen, now_ms)
+        heard = (seen != NEVER) & (now_ms - seen < fresh_ms)
+        expected = (on_for >= 0) & ~(heard & self._off)
+        since_on = now_ms - np.maximum(told, now_ms - on_for - 1)  # of a reading before the switch-on: over on_for
+        known = expected & heard & (since_on <= on_for) & (self._burning | self._out)
+        return Lamps(expected, expected & (on_for >= settle_ms), known, known & self._burning)
+
+    def _take_in(self, fleet: Fleet, at: npt.NDArray[np.int32], seen: npt.NDArray[np.int64], now_ms: int) -> None:
+        """Work out what the lamps do that were heard since the look before; all of them after a pause."""
+        paused = self._looked_ms == NEVER or fleet.resumed_ms != self._resumed_ms
+        new = np.arange(len(at)) if paused else np.flatnonzero(seen >= self._looked_ms)
+        self._looked_ms, self._resumed_ms = now_ms, fleet.resumed_ms
+        command = _column(fleet, self._kind, "command_percent", at[new])
+        self._burning[new], self._out[new] = _evidence(fleet, self._kind, at[new], command, self._share)
+        self._off[new] = command == 0.0
 
 
 def _evidence(

@@ -18,7 +18,7 @@ from alerts.binomial import Critical, tail
 from alerts.fleet import Fleet
 from alerts.judge import State
 from alerts.lightgroups import MAIN_RANKS, Groups, by_grid, by_place
-from alerts.lighting import Lamps, Rates, count, look
+from alerts.lighting import Rates, Sight, count
 from alerts.lighting_settings import RateParams, parse
 from alerts.messages import transition
 from alerts.rules import Rule
@@ -80,6 +80,7 @@ class LightingRateJudge:
         role = rule.role or kind.roles[0]
         self.lamps = registry.rows_of(kind.name, role)
         self.fresh_ms = np.full(len(self.lamps), p.fresh.of(report_s(kind, role)), dtype=np.int64)
+        self._sight = Sight(kind.name, self.lamps, p.lit_share)
         self.scopes: dict[str, _Scope] = {}
         for name in p.scopes:
             few = p.grid_least if name == "grid" else p.least
@@ -102,17 +103,12 @@ class LightingRateJudge:
         if now_ms < self._next_ms and self._next_ms - now_ms <= self.params.every_ms:
             return []
         self._next_ms = (now_ms // self.params.every_ms + 1) * self.params.every_ms
-        lamps = self._look(fleet, now_ms)
+        lamps = self._sight.look(fleet, now_ms, self.fresh_ms, self.params.settle_ms)
         return [
             found
             for scope in self.scopes.values()
             for found in self._judge(scope, count(scope.groups, lamps, due_only=True), now_ms)
         ]
-
-    def _look(self, fleet: Fleet, now_ms: int) -> Lamps:
-        p = self.params
-        given = (fleet, self.rule.device, self.lamps, now_ms)
-        return look(*given, lit_share=p.lit_share, fresh_ms=self.fresh_ms, settle_ms=p.settle_ms)
 
     def _judge(self, scope: _Scope, rates: Rates, now_ms: int) -> list[Transition]:
         s = scope.state
@@ -178,7 +174,8 @@ class LightingRateJudge:
         Each with ``scope name district rate rate_low rate_high coverage lit known expected``; shares from 0 to 1, NaN
         where no lamp is known.
         """
-        lamps = self._look(fleet, now_ms)
+        sight = Sight(self.rule.device, self.lamps, self.params.lit_share)  # its own: others may ask at any time
+        lamps = sight.look(fleet, now_ms, self.fresh_ms, self.params.settle_ms)
         told: list[dict[str, Any]] = []
         for name, scope in self.scopes.items():
             rates = count(scope.groups, lamps, due_only=False)

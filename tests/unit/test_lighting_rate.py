@@ -16,6 +16,7 @@ from devices.registry import Asset, Registry, Road
 from devices.sky import Sky
 from devices.transition import Transition
 from devices.yamlfile import ConfigError, parse_yaml
+from tests.shipped_rules import one_text
 
 CATALOG = load_catalog()
 PATH = Path(__file__).parents[2] / "config" / "rules.yaml"
@@ -269,8 +270,7 @@ def test_a_restart_keeps_what_was_waited_for() -> None:
     ],
 )
 def test_a_wrong_setting_names_its_line_and_the_accepted_form(change: tuple[str, str], says: str) -> None:
-    text = PATH.read_text(encoding="utf-8")
-    text = text[text.index("  - id: lighting_rate\n") : text.index("  - id: feeder_dark\n")]
+    text = "  - id: lighting_rate\n" + one_text().partition("  - id: lighting_rate\n")[2].partition("  - id: ")[0]
     assert change[0] in text
     with pytest.raises(ConfigError) as caught:
         parse_rules(parse_yaml("rules:\n" + text.replace(*change), "rules.yaml"), CATALOG)
