@@ -16,7 +16,7 @@ from devices.assetcolumns import Assets, Coded, Columns, Index, columns_of
 from devices.geometry import GRID_M, LocalProjection, grid_cell
 from devices.kinds import Catalog
 
-__all__ = ["PLACES", "Asset", "Grouping", "Permit", "Registry", "Road"]
+__all__ = ["PLACES", "Asset", "Fence", "Grouping", "Permit", "Registry", "Road"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,21 @@ class Permit:
 
 
 @dataclass(frozen=True, slots=True)
+class Fence:
+    """An area that vehicles must keep out of: a school, an inner ring, a closed yard.
+
+    Attributes:
+        id: its name.
+        ring: (lon, lat) degrees around it.
+        hours: (from, until) in minutes of the local day in which it is closed; until may lie below from for nights.
+    """
+
+    id: str
+    ring: tuple[tuple[float, float], ...]
+    hours: tuple[int, int] = (0, 1440)
+
+
+@dataclass(frozen=True, slots=True)
 class Grouping:
     """One place column as numbers: ``code`` (n,) int32 into ``names``, -1 where a device has none."""
 
@@ -66,7 +81,7 @@ class Registry:
     Args:
         catalog: the kinds.
         assets: in the order of their rows, as objects or as columns.
-        roads, permits: as imported.
+        roads, permits, fences: as imported.
         centre: lon, lat degrees of the plane's origin; the middle of the assets by default.
 
     Attributes:
@@ -86,10 +101,12 @@ class Registry:
         roads: Iterable[Road] = (),
         permits: Iterable[Permit] = (),
         centre: tuple[float, float] | None = None,
+        fences: Iterable[Fence] = (),
     ) -> None:
         self.catalog = catalog
         self.roads = list(roads)
         self.permits = list(permits)
+        self.fences = list(fences)
         columns = assets if isinstance(assets, Columns) else columns_of(assets)
         self.lon, self.lat, self.pole_index = columns.lon, columns.lat, columns.pole_index
         self.projection = LocalProjection(*(centre or self._centre()))
