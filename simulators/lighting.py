@@ -1,19 +1,25 @@
-"""Simulated streetlights: lamps that draw what they should, and the cabinets that feed and meter them."""
+"""Simulated streetlights: lamps that draw what they should, and the cabinets that feed and meter them.
+
+Cabinets (simulators/cabinets.py) have mains, a clock and a contactor; lamps (simulators/lamps.py) hang on them in two
+circuits, phases in turn. Here both live through time and report.
+"""
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import numpy as np
 
 from devices.registry import Registry
 from devices.sky import Sky
+from simulators.cabinets import Cabinets
 from simulators.faults import FaultBook
+from simulators.lamps import STANDBY_W, WET, Lamps
 from simulators.machine import Floats, Form, Ints, Mask, Reports, Rows, Timetable
-from simulators.weather import air_c
+from simulators.sightings import Sightings, next_edge
+from simulators.weather import Rain
 
-STANDBY_W = 0.5  # a controller's own draw while its lamp is dark
-DIM_PERCENT = 70.0  # secondary and branch roads from midnight to five
+HOUR_MS = 3_600_000
+DRY_OUT_MS = 3 * HOUR_MS  # within which two thirds of the wetness is gone
+SOAKED_MM = 3.0
 _LAMP = Form(
     "streetlight",
     power_w="%.1f",
@@ -46,27 +52,33 @@ _CABINET = Form(
     breaker_tripped="%d",
     work_mode="%d",
 )
-
-
-class _Now(NamedTuple):
-    """How the lights stand during one tick: cabinets with mains; lamps with supply, their watts, what was commanded."""
-
-    at_ms: int
-    live: Mask
-    fed: Mask
-    power: Floats
-    command: Floats
+# What the reports of each role show, of faults that hold.
+_SEEN_AT_LAMPS = (
+    "lamp_out",
+    "day_burn",
+    "cycling",
+    "capacitor_loss",
+    "string_loss",
+    "pole_leak",
+    "rain_leakage",
+    "cable_cut",
+)
+_SEEN_AT_CABINETS = (
+    "cabinet_out", "contactor_stuck", "breaker_trip", "door_open", "neutral_lost", "brown_out", "phase_loss",
+    "clock_drift", "feeder_leak", "tapped", "dimmed", "mains_dip", "day_test", "day_silence",
+)  # fmt: skip
 
 
 class Streetlights:
     """All lamps and cabinets of a city.
 
     Args:
-        registry, sky: who they are and when they should burn; a cabinet's clock is up to 40 s off.
+        registry, sky: who they are and when they should burn.
         book: faults.
         rng: their own random numbers.
         start_ms: city time at which they begin to report.
         lamp_s, cabinet_s: seconds between reports.
+        rain: what wets poles and joints; none where it is left out.
     """
 
     def __init__(
@@ -79,121 +91,151 @@ class Streetlights:
         start_ms: int,
         lamp_s: float,
         cabinet_s: float,
+        rain: Rain | None = None,
     ) -> None:
-        self._sky, self._book, self._rng = sky, book, rng
-        self._cabinet_rows = registry.rows_of("streetlight", "cabinet")
-        lamp_rows = registry.rows_of("streetlight", "lamp")
-        cabinets = [registry.assets[row] for row in self._cabinet_rows]
-        lamps = [registry.assets[row] for row in lamp_rows]
-        self._lamp_rows = lamp_rows
-        place = {cabinet.id: number for number, cabinet in enumerate(cabinets)}
-        self._feeds = np.array([place[lamp.cabinet] for lamp in lamps], dtype=np.intp)
-        self._phase = np.maximum(registry.pole_index[lamp_rows], 0) % 3
-        self._rated = registry.fact("rated_power_w")[lamp_rows]
-        m, n = len(cabinets), len(lamps)
-        self._skew = rng.integers(-40_000, 40_001, m)
-        self._bias = 1.0 + rng.normal(0.0, 0.012, n)
-        self._dims = self._rated < 200.0  # main roads burn at full power all night, the plaza's lamps dim too
-        self._drop = 0.0012 * np.maximum(registry.pole_index[lamp_rows], 0)  # voltage lost along the circuit
-        self._tilt = rng.uniform(0.1, 1.2, n)
-        self._energy = rng.uniform(200.0, 4000.0, n)
-        self._hours = rng.uniform(500.0, 16_000.0, n)
-        self._switches = rng.integers(100, 3000, n)
+        self._rng, self._rain, self._soaked = rng, rain, 0.0
+        self._lamps = Lamps(registry, sky, book, rng)
+        self._cabinets = Cabinets(registry, sky, book, rng, start_ms, self._lamps.discharge_fed)
+        m, n = len(self._cabinets.rows), len(self._lamps.rows)
+        self._load = np.bincount(self._lamps.feeds, self._lamps.rated, m)
         self._meter = rng.uniform(5_000.0, 90_000.0, m)
-        self._volts_aim = rng.uniform(224.0, 229.0, (m, 3))
-        self._volts = self._volts_aim.copy()
-        self._closed = self._wanted = sky.expected_on(self._cabinet_rows, start_ms - self._skew)
-        on_for = sky.switched_on_for_ms(self._cabinet_rows, np.full(m, start_ms))
-        self._closed_ms = np.where(on_for >= 0, start_ms - on_for, start_ms)
         self._lamp_times = Timetable(rng, n, lamp_s, start_ms)
         self._cabinet_times = Timetable(rng, m, cabinet_s, start_ms)
-        ids = [lamp.id for lamp in lamps]
-        cabinet_ids = [cabinet.id for cabinet in cabinets]
-        self._out, self._burns = book.spells("lamp_out", ids), book.spells("day_burn", ids)
-        effects = ("cabinet_out", "contactor_stuck", "breaker_trip", "door_open")
-        self._of_cabinet = {effect: book.spells(effect, cabinet_ids) for effect in effects}
+        lamps, boxes = self._lamps.of, self._cabinets.of
+        self._edges = next_edge([*lamps.values(), *boxes.values()])
+        self._edge = 0
+        self._stood: tuple[bytes, ...] = ()
+        self._at_lamps = Sightings(book, [(effect, lamps[effect]) for effect in _SEEN_AT_LAMPS], n)
+        self._at_cabinets = Sightings(book, [(effect, boxes[effect]) for effect in _SEEN_AT_CABINETS], m)
+        self._unheard = Sightings(book, [(effect, lamps[effect]) for effect in ("lamp_silent", "packet_loss")], n)
+        self._beyond = Sightings(book, [("gateway_reboot", boxes["gateway_reboot"])], m)
+        self._dark = Sightings(book, [("cable_cut", lamps["cable_cut"])], n)  # seen by the cabinet's meter
 
     def tick(self, from_ms: int, until_ms: int) -> list[Reports]:
         """Live through (from, until]; faults hold as they stand at ``from_ms``."""
-        now = self._now(from_ms)
-        hours = (until_ms - from_ms) / 3_600_000
-        self._energy += now.power * hours / 1000
-        self._hours += (now.power > 5.0) * hours
-        self._meter += np.bincount(self._feeds, now.power, len(self._skew)) * hours / 1000
-        self._volts += 0.05 * (self._volts_aim - self._volts) + self._rng.normal(0.0, 0.15, self._volts.shape)
-        lamps = [self._lamp_reports(rows, times, now) for rows, times in self._lamp_times.rounds(until_ms)]
-        return lamps + [self._cabinet_reports(rows, times, now) for rows, times in self._cabinet_times.rounds(until_ms)]
+        self._cabinets.move(from_ms, until_ms - from_ms)
+        self._settle(from_ms)
+        wet = self._wetness(from_ms, until_ms)
+        watts = self._watts(from_ms)
+        self._meter += watts.sum(axis=1) * (until_ms - from_ms) / HOUR_MS / 1000
+        told = [self._lamp_reports(rows, times, from_ms, wet) for rows, times in self._lamp_times.rounds(until_ms)]
+        for rows, times in self._cabinet_times.rounds(until_ms):
+            told.append(self._cabinet_reports(rows, times, from_ms, wet, watts))
+        return told
 
-    def _now(self, at_ms: int) -> _Now:
-        """Switch what is to be switched, and return how the lights stand."""
-        self._switch(at_ms)
-        live = ~self._of_cabinet["breaker_trip"].active(at_ms)
-        fed = (live & ~self._of_cabinet["cabinet_out"].active(at_ms))[self._feeds]
-        minute = int(self._sky.local_minute(at_ms))
-        dim = np.where(self._dims & (minute < 300), DIM_PERCENT, 100.0)
-        lit = fed & (self._closed[self._feeds] | self._burns.active(at_ms)) & ~self._out.active(at_ms)
-        cold = np.exp(-(at_ms - self._closed_ms[self._feeds]) / 240_000.0)
-        full = self._rated * (0.03 + 0.97 * dim / 100) * self._bias * (1.0 + 0.05 * cold)
-        power = np.where(lit, full, np.where(fed, STANDBY_W, 0.0))
-        return _Now(at_ms, live, fed, power, np.where(self._wanted[self._feeds], dim, 0.0))
+    def _settle(self, at_ms: int) -> None:
+        """Work the lamps out anew where anything has changed since they were."""
+        passed = False
+        while self._edges[self._edge] <= at_ms:
+            self._edge += 1
+            passed = True
+        boxes = self._cabinets
+        dim = self._lamps.dimming(at_ms, boxes)
+        stands = (boxes.closed.tobytes(), boxes.wanted.tobytes(), bytes([bool((dim < 100.0).any())]))
+        if passed or stands != self._stood:
+            self._lamps.settle(at_ms, boxes, dim)
+            self._stood = stands
 
-    def _switch(self, at_ms: int) -> None:
-        """Open and close contactors."""
-        wanted = self._sky.expected_on(self._cabinet_rows, at_ms - self._skew)
-        stuck, failed = self._of_cabinet["contactor_stuck"], self._of_cabinet["cabinet_out"]
-        self._wanted = wanted
-        closed = (wanted | stuck.active(at_ms)) & ~failed.active(at_ms)
-        self._closed_ms[closed & ~self._closed] = at_ms
-        self._switches += (closed != self._closed)[self._feeds]
-        self._closed = closed
+    def _wetness(self, from_ms: int, until_ms: int) -> float:
+        if self._rain is None:
+            return 0.0
+        fallen = self._rain.depth_mm(from_ms, until_ms)
+        self._soaked = self._soaked * float(np.exp(-(until_ms - from_ms) / DRY_OUT_MS)) + fallen
+        return 1.0 - float(np.exp(-self._soaked / SOAKED_MM))
 
-    def _lamp_reports(self, rows: Rows, times: Ints, now: _Now) -> Reports:
-        rng, count = self._rng, len(rows)
-        power, command, feeds = now.power[rows], now.command[rows], self._feeds[rows]
-        watts = np.maximum(power * (1.0 + rng.normal(0.0, 0.005, count)) + rng.normal(0.0, 0.1, count), 0.0)
-        lit = power > 5.0
-        volts = self._volts[feeds, self._phase[rows]] * (1.0 - self._drop[rows] * lit) * now.fed[rows]
-        factor = np.where(lit, 0.90 + 0.0006 * command, 0.4)
-        amps = np.where(volts > 1.0, watts / np.maximum(volts, 1.0) / factor, 0.0)
-        air = float(air_c(self._sky.local_minute(now.at_ms)))
-        self._book.see_rows(self._out, rows, times, now.at_ms)
-        self._book.see_rows(self._burns, rows, times, now.at_ms)
-        return _LAMP.reports(
-            self._lamp_rows[rows],
-            times,
-            watts,
-            volts,
-            amps,
-            factor,
-            np.where(lit & (command == 0.0), 100.0, command * now.fed[rows]),
-            command,
-            self._energy[rows],
-            self._hours[rows],
-            self._switches[rows],
-            air + 22.0 * power / self._rated[rows] + rng.normal(0.0, 0.4, count),
-            0.4 + 0.3 * lit + rng.uniform(0.0, 0.15, count),
-            self._tilt[rows] + rng.uniform(0.0, 0.2, count),
-            0,
-        )
+    def _watts(self, at_ms: int) -> Floats:
+        """Return what each cabinet feeds into each phase, (m, 3)."""
+        boxes, lamps = self._cabinets, self._lamps
+        tapped = boxes.of["tapped"].active(at_ms)
+        watts = lamps.sums * np.where(boxes.closed, boxes.warm(at_ms), 1.0)[:, None]
+        if tapped.any():
+            taken = np.where(tapped, boxes.of["tapped"].magnitude(at_ms), 0.0) * self._load
+            watts = watts + taken[:, None] / 3.0 * (boxes.volts > 0)
+        return watts
 
-    def _cabinet_reports(self, rows: Rows, times: Ints, now: _Now) -> Reports:
-        m = len(self._skew)
-        phases = np.bincount(self._feeds * 3 + self._phase, now.power, 3 * m).reshape(m, 3)[rows]
-        volts = self._volts[rows] * now.live[rows, None]
+    def _lamp_reports(self, rows: Rows, times: Ints, at_ms: int, wet: float) -> Reports:
+        boxes, lamps = self._cabinets, self._lamps
+        sent = self._sent(rows, times, at_ms)
+        rows, times = rows[sent], times[sent]
+        columns = lamps.columns(rows, at_ms, times, boxes, wet)
+        proper = boxes.proper[lamps.feeds]
+        due = proper & lamps.called
+        lit = lamps.lit & lamps.called
+        shows = {
+            "lamp_out": due,
+            "cable_cut": due,
+            "cycling": lit,
+            "capacitor_loss": lit,
+            "string_loss": lit,
+            "day_burn": ~proper & lamps.lit,
+            "pole_leak": lamps.fed,
+        }
+        self._at_lamps.look(at_ms, rows, times, shows)
+        return _LAMP.reports(lamps.rows[rows], times, *columns)
+
+    def _sent(self, rows: Rows, times: Ints, at_ms: int) -> Mask:
+        """Return whose reports reach the gateway."""
+        boxes, lamps = self._cabinets, self._lamps
+        feeds = lamps.feeds[rows]
+        silent = lamps.of["lamp_silent"].active(at_ms)[rows]
+        lossy = lamps.of["packet_loss"].active(at_ms)
+        if lossy.any():
+            dice = self._rng.random(len(rows))
+            silent = silent | (lossy[rows] & (dice < lamps.of["packet_loss"].magnitude(at_ms)[rows]))
+        if silent.any():
+            due = {"lamp_silent": boxes.proper[lamps.feeds]}
+            self._unheard.look(at_ms, rows[silent], times[silent], due)
+        unpowered = boxes.of["day_silence"].active(at_ms)[feeds] & ~lamps.fed[rows]
+        sent: Mask = ~(silent | unpowered | boxes.of["gateway_reboot"].active(at_ms)[feeds])
+        return sent
+
+    def _cabinet_reports(self, rows: Rows, times: Ints, at_ms: int, wet: float, watts: Floats) -> Reports:
+        boxes, lamps, rng = self._cabinets, self._lamps, self._rng
+        mute = boxes.of["gateway_reboot"].active(at_ms)[rows]
+        if mute.any():
+            self._beyond.look(at_ms, rows[mute], times[mute], {})
+            rows, times = rows[~mute], times[~mute]
+        volts = boxes.volts[rows]
+        phases = watts[rows]
         amps = np.where(volts > 1.0, phases / np.maximum(volts, 1.0) / 0.95, 0.0)
-        amps *= 1.0 + self._rng.normal(0.0, 0.004, amps.shape)
-        for spells in self._of_cabinet.values():
-            self._book.see_rows(spells, rows, times, now.at_ms)
+        amps *= 1.0 + rng.normal(0.0, 0.004, amps.shape)
+        shows = {
+            "cabinet_out": boxes.proper & boxes.wanted,
+            "contactor_stuck": ~boxes.proper & ~boxes.wanted,
+            "clock_drift": boxes.wanted != boxes.proper,
+            "mains_dip": boxes.closed & boxes.discharge,
+            "dimmed": boxes.closed,
+        }
+        self._at_cabinets.look(at_ms, rows, times, shows)
+        self._look_behind(rows, times, at_ms)
+        usual, more = lamps.leak_sums
+        leak = 3.0 + usual[rows] * (1.0 + WET * wet) + more[rows] + boxes.leak_ma(at_ms)[rows]
         return _CABINET.reports(
-            self._cabinet_rows[rows],
+            boxes.rows[rows],
             times,
             *volts.T,
             *amps.T,
-            phases.sum(axis=1) * (1.0 + self._rng.normal(0.0, 0.004, len(rows))),
+            phases.sum(axis=1) * (1.0 + rng.normal(0.0, 0.004, len(rows))),
             self._meter[rows],
-            3.0 + 0.4 * np.bincount(self._feeds, minlength=m)[rows] + self._rng.uniform(0.0, 1.0, len(rows)),
-            self._closed[rows] & now.live[rows],
-            self._of_cabinet["door_open"].active(now.at_ms)[rows],
-            ~now.live[rows],
+            leak + rng.uniform(0.0, 1.0, len(rows)),
+            boxes.closed[rows] & boxes.live[rows],
+            boxes.of["door_open"].active(at_ms)[rows],
+            ~boxes.live[rows],
             0,
         )
+
+    def _look_behind(self, rows: Rows, times: Ints, at_ms: int) -> None:
+        """Note cables that carry nothing, of lamps that cannot say so themselves."""
+        boxes, lamps = self._cabinets, self._lamps
+        if not lamps.of["cable_cut"].active(at_ms).any():
+            return
+        when = np.full(len(boxes.rows), -1, dtype=np.int64)
+        when[rows] = times
+        mine = (when[lamps.feeds] >= 0) & lamps.of["cable_cut"].active(at_ms)
+        mine &= boxes.of["day_silence"].active(at_ms)[lamps.feeds] & (boxes.closed & boxes.proper)[lamps.feeds]
+        here = np.flatnonzero(mine)
+        if len(here):
+            self._dark.look(at_ms, here, when[lamps.feeds[here]], {})
+
+
+__all__ = ["STANDBY_W", "Streetlights"]

@@ -98,7 +98,13 @@ class World:
         )
         self._machines: list[Machine] = [
             Streetlights(
-                *common, self.book, lights, start_ms=start_ms, lamp_s=intervals.lamp_s, cabinet_s=intervals.cabinet_s
+                *common,
+                self.book,
+                lights,
+                start_ms=start_ms,
+                lamp_s=intervals.lamp_s,
+                cabinet_s=intervals.cabinet_s,
+                rain=self.rain,
             ),
             Covers(*common, self.rain, self.book, covers, start_ms=start_ms, cover_s=intervals.cover_s),
             self._stations,
