@@ -17,6 +17,7 @@ from devices.registry import Asset, Registry
 from devices.sky import Sky
 from devices.transition import Transition
 from devices.yamlfile import ConfigError, parse_yaml
+from tests.shipped_rules import one_text
 
 CATALOG = load_catalog()
 PATH = Path(__file__).parents[2] / "config" / "rules.yaml"
@@ -31,8 +32,7 @@ def station(name: str = "station-1", district: str = "东区", role: str = "stat
 
 
 def rule_with(changes: dict[str, str]) -> RuleSet:
-    text = PATH.read_text(encoding="utf-8")
-    text = text[text.index("  - id: seepage\n") : text.index("  - id: route_deviation\n")]
+    text = "  - id: seepage\n" + one_text().partition("  - id: seepage\n")[2].partition("  - id: ")[0]
     for old, new in changes.items():
         assert old in text
         text = text.replace(old, new)
