@@ -1,0 +1,190 @@
+"""What the incident stage remembers: open alerts, open incidents, who explains whom; saved as bytes without objects."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from alerts.fleet import NEVER_AGAIN
+from devices.incident import IncidentChange
+from devices.transition import SEVERITIES, Transition
+
+Arrays = dict[str, npt.NDArray[np.generic]]
+NAME = "incidents.state"
+
+
+@dataclass(slots=True)
+class Member:
+    """One open alert.
+
+    Attributes:
+        begun: its beginning, as it was decided.
+        keeper: the unit that looks after what it is about.
+        since_ms: host time at which it came.
+        incident: id of its incident.
+        by: id of the open alert that explains it; empty for none.
+        free_ms: host time at which it stands for itself again, what explained it being over; NEVER_AGAIN otherwise.
+        parent: what it is told to be explained by, while ``by`` or ``free_ms`` holds.
+        turns, closed_ms: of the incident that it led before it was explained: notices, and when that was over.
+    """
+
+    begun: Transition
+    keeper: str
+    since_ms: int
+    incident: str = ""
+    by: str = ""
+    free_ms: int = NEVER_AGAIN
+    parent: str = ""
+    turns: int = 0
+    closed_ms: int = 0
+
+    @property
+    def id(self) -> str:
+        """Return the alert's id."""
+        return self.begun.alert_id
+
+    @property
+    def heads(self) -> bool:
+        """Return whether it stands for itself."""
+        return not self.by and self.free_ms == NEVER_AGAIN
+
+
+@dataclass(slots=True)
+class Incident:
+    """One open incident.
+
+    Attributes:
+        id: of the alert that leads it.
+        lead: that alert's beginning.
+        keeper: whose work it is.
+        opened_ms: host time at which it was opened.
+        key: alerts of the same key join while it waits; empty for none.
+        due_ms: host time at which it is to be told (again); NEVER_AGAIN for never.
+        heads: ids of its open alerts that stand for themselves.
+        names: of the facilities that its heads were about, the first few.
+        devices: entities of single devices among its alerts.
+        behind: how many devices lie behind its heads.
+        alerts, suppressed: how many alerts it has gathered, and how many of them others explain.
+        severity: the gravest so far.
+        told_ms: host time of the latest notice, 0 before the first.
+        told_severity, told_devices: as that notice said.
+        turns: notices worth telling so far.
+        stood: alerts that stood for themselves when it was told, all notices together.
+    """
+
+    id: str
+    lead: Transition
+    keeper: str
+    opened_ms: int
+    key: str = ""
+    due_ms: int = NEVER_AGAIN
+    heads: dict[str, None] = field(default_factory=dict)
+    names: list[str] = field(default_factory=list)
+    devices: dict[str, None] = field(default_factory=dict)
+    behind: int = 0
+    alerts: int = 0
+    suppressed: int = 0
+    severity: str = SEVERITIES[-1]
+    told_ms: int = 0
+    told_severity: str = ""
+    told_devices: int = 0
+    turns: int = 0
+    stood: int = 0
+
+    @property
+    def size(self) -> int:
+        """Return how many devices it concerns."""
+        return max(len(self.devices), self.behind, 1)
+
+    def weigh(self, severity: str) -> None:
+        """Take in how grave an alert is."""
+        self.severity = min(self.severity, severity, key=SEVERITIES.index)
+
+
+@dataclass(slots=True)
+class Memory:
+    """Everything that the stage remembers.
+
+    Attributes:
+        now_ms: host time of the latest step.
+        members: open alerts by id.
+        incidents: open incidents by id.
+    """
+
+    now_ms: int = 0
+    members: dict[str, Member] = field(default_factory=dict)
+    incidents: dict[str, Incident] = field(default_factory=dict)
+    extra: bytes = b""
+
+    def save(self) -> Arrays:
+        """Return it as one array of bytes."""
+        return {NAME: np.frombuffer(msgspec.msgpack.encode(self), dtype=np.uint8).copy()}
+
+
+def load(arrays: Mapping[str, npt.NDArray[np.generic]]) -> Memory:
+    """Return what :meth:`Memory.save` gave; an empty memory where there is none, or of a form that is not known."""
+    found = arrays.get(NAME)
+    if found is None:
+        return Memory()
+    try:
+        return msgspec.msgpack.decode(found.tobytes(), type=Memory)
+    except msgspec.DecodeError:
+        return Memory()
+
+
+class Agenda:
+    """What is due when, by host time: a heap whose entries may be stale."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, str]] = []
+
+    @property
+    def next_ms(self) -> int:
+        """Return when something may be due."""
+        return self._heap[0][0] if self._heap else NEVER_AGAIN
+
+    def put(self, due_ms: int, name: str) -> None:
+        """Enter something."""
+        if due_ms != NEVER_AGAIN:
+            heapq.heappush(self._heap, (due_ms, name))
+
+    def take(self, now_ms: int) -> Iterator[tuple[int, str]]:
+        """Yield what is due by now, with when it was, in order of time and name; it is gone."""
+        while self._heap and self._heap[0][0] <= now_ms:
+            yield heapq.heappop(self._heap)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._heap.clear()
+
+
+class Step:
+    """What happens in one step.
+
+    Attributes:
+        now_ms: host time.
+        moved: ids of alerts that something else explains now.
+        marked: ids of alerts whose incident or explanation is to be written down.
+        touched: ids of incidents that changed.
+        ended: alerts that are over, by id.
+        closed: incidents that are over, with the reason.
+        notices: incident, what is to be told, and whether it only repeats.
+        owing: ids of alerts that people were told of and that something else explains now: it must be told too.
+        gone: incidents that nobody remembers.
+    """
+
+    def __init__(self, now_ms: int) -> None:
+        self.now_ms = now_ms
+        self.moved: dict[str, None] = {}
+        self.marked: dict[str, None] = {}
+        self.touched: dict[str, None] = {}
+        self.ended: dict[str, Member] = {}
+        self.closed: dict[str, tuple[Incident, str]] = {}
+        self.notices: list[tuple[str, Transition, bool]] = []
+        self.owing: list[str] = []
+        self.gone: list[IncidentChange] = []

@@ -1,0 +1,393 @@
+"""Incidents: after the engine, alerts are gathered under what explains them, and people are told once of each.
+
+A pure stage: what comes out depends on the steps that it is given, the rules, the registry and the matrix alone. What
+it remembers is saved and loaded beside the engine's memory. An incident bears the id of the alert that leads it, so
+that a repeat after a crash is the same incident with the same notices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+
+from alerts import incident_words as words
+from alerts.explaining import Explaining
+from alerts.fleet import NEVER_AGAIN, Fleet
+from alerts.incident_notices import GRAVE, USUAL, Notices, Timing
+from alerts.incident_state import Agenda, Arrays, Incident, Member, Memory, Step, load
+from alerts.inhibition import COMMON_CAUSE, NOTHING, Inhibition, common_cause_rule
+from alerts.memory import Opened
+from alerts.rules import RuleSet
+from alerts.topology import Topology
+from devices.incident import Decided, IncidentChange, Mark
+from devices.registry import Registry
+from devices.transition import ACTIVE, CLEARED, Transition, alert_id
+
+REPORTS = 3  # a device is given so many reports to recover by itself once what explained it is over
+NAMES_KEPT = 8
+
+
+class Incidents:
+    """The stage.
+
+    Args:
+        rules, registry: as the engine has them.
+        inhibition: which alerts explain which.
+        timing: when people are told.
+
+    Attributes:
+        memory: what it remembers.
+    """
+
+    def __init__(
+        self, rules: RuleSet, registry: Registry, inhibition: Inhibition = NOTHING, timing: Timing = USUAL
+    ) -> None:
+        self.inhibition, self.timing = inhibition, timing
+        self.topology = Topology(registry)
+        self.memory = Memory()
+        self._registry = registry
+        self._rules = {rule.id: rule for rule in (*rules, common_cause_rule())}
+        self._explaining = Explaining(self._rules, inhibition, self.topology, registry)
+        self._notices, self._freed = Notices(timing), Agenda()
+        self._waiting: dict[str, str] = {}  # key to the id of the incident that gathers now
+        self._lost: list[Transition] = []  # alerts written down as open that nobody remembers
+        self._lost_incidents: list[IncidentChange] = []
+
+    # The step.
+
+    def step(self, told: Sequence[Transition], fleet: Fleet, now_ms: int) -> Decided:
+        """Gather what a step of the engine has said, and the passing of time.
+
+        Args:
+            told: what Engine.step returned.
+            fleet: the engine's live columns after that step.
+            now_ms: host time, as the engine was given it.
+
+        Returns:
+            what is to be committed together.
+        """
+        self._watch_clock(now_ms)
+        due = min(self._notices.agenda.next_ms, self._freed.next_ms) <= now_ms
+        if not (told or due or self._lost or self._lost_incidents):
+            return Decided([], [], [])
+        step = Step(now_ms)
+        told, self._lost = [*told, *self._lost], []
+        lost, self._lost_incidents = self._lost_incidents, []
+        step.gone = [replace(one, is_open=False, at_ms=now_ms, reason="data_lost") for one in lost]
+        fresh = [self._enter(one, step) for one in self._ordered(told, ACTIVE)]
+        self._explain(fresh, step)
+        for member in fresh:
+            if not member.by:
+                self._gather(member, step)
+        self._follow_all(step)
+        for one in self._ordered(told, CLEARED):
+            self._leave(one, step)
+        self._let_go(step)
+        self._notices.tell_due(self.memory, step)
+        return self._decided(told, step)
+
+    def _ordered(self, told: Iterable[Transition], state: str) -> list[Transition]:
+        """Return transitions of a state in an order that no cutting of batches changes."""
+        chosen = [one for one in told if one.state == state]
+        return sorted(chosen, key=lambda one: (one.rule, one.entity, one.onset_ms))
+
+    def _enter(self, begun: Transition, step: Step) -> Member:
+        member = Member(begun, self.topology.keeper(begun.entity), step.now_ms)
+        self.memory.members[begun.alert_id] = member
+        self._explaining.add(member)
+        return member
+
+    def _explain(self, fresh: Sequence[Member], step: Step) -> None:
+        """Find what explains fresh alerts, and what they explain of those that were there before."""
+        members = self.memory.members
+        for member in fresh:
+            self._put_under(member, self._explaining.parent(member, members), step)
+        for member in fresh:
+            for child in self._explaining.explained(member, members):
+                self._put_under(child, member.id, step)
+
+    def _put_under(self, member: Member, parent: str, step: Step) -> None:
+        """Let ``parent`` explain an alert; it leaves the incident that it led or was one of."""
+        if not parent or parent == member.by:
+            return
+        if member.heads and member.incident:
+            before = self.memory.incidents.get(member.incident)
+            if before is not None and before.told_ms:
+                step.owing.append(member.id)
+            self._take_out(member, step, "merged")
+        self._explaining.part(member)
+        member.by, member.free_ms = parent, NEVER_AGAIN
+        self._explaining.join(member)
+        step.moved[member.id] = None
+
+    def _gather(self, member: Member, step: Step) -> None:
+        """Open an incident for an alert that stands for itself, or let it join one that waits for others like it."""
+        begun = member.begun
+        wait_ms = self.wait_ms(begun)
+        key = f"{begun.rule}|{begun.severity}|{member.keeper}|{begun.district}" if wait_ms else ""
+        found = self.memory.incidents.get(member.id)  # which it led before, and others stand in still
+        waiting = self.memory.incidents.get(self._waiting.get(key, "")) if key else None
+        if found is None and waiting is not None and not waiting.told_ms:
+            found = waiting
+        if found is None:
+            found = self._open(member, key, step.now_ms, wait_ms)
+        elif found.told_ms:
+            self._notices.put(found, max(found.told_ms + self.timing.interval_ms, step.now_ms))
+        member.incident, member.by, member.free_ms = found.id, "", NEVER_AGAIN
+        found.heads[member.id] = None
+        name = begun.words.get("zh", {}).get("name") or begun.entity.partition(":")[2]
+        if name not in found.names and len(found.names) < NAMES_KEPT:
+            found.names.append(name)
+        found.behind = max(found.behind, self._behind(begun))
+        self._count(found, member, step)
+
+    def _open(self, member: Member, key: str, now_ms: int, wait_ms: int) -> Incident:
+        opened_ms = max(now_ms, member.closed_ms + 1)  # a second life of one that was merged into another
+        made = Incident(member.id, member.begun, member.keeper, opened_ms, key, now_ms + wait_ms, turns=member.turns)
+        self.memory.incidents[made.id] = made
+        self._notices.agenda.put(made.due_ms, made.id)
+        if key:
+            self._waiting[key] = made.id
+        return made
+
+    def _count(self, incident: Incident, member: Member, step: Step) -> None:
+        incident.alerts += 1
+        incident.suppressed += not member.heads
+        if member.begun.entity.startswith("device:"):
+            incident.devices[member.begun.entity] = None
+        incident.weigh(member.begun.severity)
+        self._notices.schedule(incident, step)
+        step.touched[incident.id] = None
+        step.marked[member.id] = None
+
+    def _behind(self, begun: Transition) -> int:
+        """Return how many devices lie behind an alert that explains what is below it."""
+        if "devices" in begun.values:
+            return int(begun.values["devices"])
+        rule = self._rules.get(begun.rule)
+        if rule is None or not self._explaining.explains_below(rule):
+            return 0
+        return len(self.topology.below(self.topology.node_of(begun.entity)))
+
+    def wait_ms(self, begun: Transition) -> int:
+        """Return how long an alert waits for what may explain it and for others like it."""
+        rule = self._rules.get(begun.rule)
+        if begun.severity == "critical":
+            return self.timing.critical_wait_ms
+        if rule is None or rule.id == COMMON_CAUSE or self.inhibition.spares(rule):
+            return 0
+        waits = rule.kind == "offline" or begun.severity not in GRAVE or self.inhibition.explainable(rule)
+        return self.timing.wait_ms if waits else 0
+
+    def _leave(self, ended: Transition, step: Step) -> None:
+        """Let an alert go that is over; what it explained is explained by others, or given time to recover."""
+        member = self.memory.members.pop(ended.alert_id, None)
+        if member is None:
+            return
+        self._explaining.remove(member)
+        step.ended[member.id] = member
+        for name in self._explaining.children(member.id):
+            child = self.memory.members[name]
+            parent = self._explaining.parent(child, self.memory.members)
+            self._explaining.part(child)
+            if parent:
+                child.by = parent
+                self._explaining.join(child)
+                step.moved[name] = None
+            else:
+                child.by, child.free_ms = "", step.now_ms + self._settle_ms(child)
+                self._freed.put(child.free_ms, name)
+        if member.heads and member.incident:
+            self._take_out(member, step, "recovered", ended)
+
+    def _settle_ms(self, member: Member) -> int:
+        """Return how long an alert may take to clear by itself once what explained it is over: no second storm."""
+        rule = self._rules.get(member.begun.rule)
+        own = 0 if rule is None else rule.for_ms + rule.keep_ms
+        return own + REPORTS * self._explaining.report_ms(member.begun) + self.timing.wait_ms
+
+    def _let_go(self, step: Step) -> None:
+        """Let alerts stand for themselves that are still there although what explained them is over for long."""
+        for due_ms, name in self._freed.take(step.now_ms):
+            member = self.memory.members.get(name)
+            if member is not None and member.free_ms == due_ms and not member.by:
+                member.parent = ""
+                self._gather(member, step)
+                step.moved[name] = None
+
+    def _take_out(self, member: Member, step: Step, reason: str, ended: Transition | None = None) -> None:
+        """Take an alert out of the incident that it stands in; without any the incident is over."""
+        incident = self.memory.incidents.get(member.incident)
+        if incident is None:
+            return
+        incident.heads.pop(member.id, None)
+        if incident.id == member.id:
+            member.turns, member.closed_ms = incident.turns, step.now_ms
+        step.touched[incident.id] = None
+        if incident.heads:
+            return
+        del self.memory.incidents[incident.id]
+        if self._waiting.get(incident.key) == incident.id:
+            del self._waiting[incident.key]
+        if not incident.told_ms and reason == "recovered":
+            if incident.due_ms > step.now_ms:
+                reason = "brief"
+            else:
+                self._notices.tell(incident, [member.begun], words.OPENED, step)  # it waits for nothing: both are told
+        step.closed[incident.id] = (incident, reason)
+        if incident.told_ms and ended is not None and reason == "recovered":
+            step.notices.append((incident.id, words.over(incident, ended), False))
+
+    # What comes out.
+
+    def _decided(self, told: Sequence[Transition], step: Step) -> Decided:
+        members = self.memory.members
+        self._follow_all(step)
+        for name in step.owing:
+            self._owe(name, step)
+        out = [_annotated(one, members.get(one.alert_id) or step.ended.get(one.alert_id)) for one in told]
+        begun = {one.alert_id for one in told if one.state == ACTIVE}
+        marks = [
+            Mark(name, members[name].incident, members[name].parent)
+            for name in sorted(step.marked)
+            if name in members and name not in begun
+        ]
+        return Decided(out, marks, [*step.gone, *self._changes(step)])
+
+    def _owe(self, name: str, step: Step) -> None:
+        """Tell at once of what explains an alert that people were told of: they will hear of its end under that."""
+        member = self.memory.members.get(name)
+        incident = self.memory.incidents.get(member.incident) if member is not None else None
+        if incident is not None and not incident.told_ms and incident.due_ms > step.now_ms:
+            incident.due_ms = step.now_ms
+            self._notices.agenda.put(step.now_ms, incident.id)
+
+    def _follow_all(self, step: Step) -> None:
+        """Bring all that something else explains now, and what they explain, to the root of it all."""
+        moved, step.moved = step.moved, {}
+        for name in moved:
+            for member in self._explaining.with_all_below(name, self.memory.members):
+                self._follow(member, step)
+
+    def _follow(self, member: Member, step: Step) -> None:
+        """Bring an explained alert to the incident of the alert at the root of it all."""
+        root = self._explaining.root(member, self.memory.members)
+        if root is member:
+            return
+        if member.parent == root.id and member.incident == root.incident:
+            return
+        member.parent, before, member.incident = root.id, member.incident, root.incident
+        incident = self.memory.incidents.get(root.incident)
+        if incident is not None and before != root.incident:
+            self._count(incident, member, step)
+        step.marked[member.id] = None
+
+    def _changes(self, step: Step) -> list[IncidentChange]:
+        """Return the incidents that changed, each notice with one change, in order."""
+        self._notices.tell_due(self.memory, step)  # what an explained alert has made critical
+        out = []
+        owed: dict[str, list[tuple[Transition, bool]]] = {}
+        for name, notice, again in step.notices:
+            owed.setdefault(name, []).append((notice, again))
+        for name in sorted(step.touched):
+            closed = step.closed.get(name)
+            incident = closed[0] if closed else self.memory.incidents.get(name)
+            if incident is None:
+                continue
+            reason = closed[1] if closed else ""
+            notices = owed.get(name, [])
+            out += [self._change(incident, "", step, one) for one in notices[:-1]]
+            out.append(self._change(incident, reason, step, notices[-1] if notices else None))
+        return out
+
+    def _change(
+        self, incident: Incident, reason: str, step: Step, notice: tuple[Transition, bool] | None
+    ) -> IncidentChange:
+        lead = incident.lead
+        heads = [self.memory.members[one].begun for one in incident.heads if one in self.memory.members]
+        message = {language: words.sentence(incident, heads, language) for language in ("en", "zh")}
+        return IncidentChange(
+            id=incident.id, cause=_cause(lead), node=lead.entity,
+            kind=lead.kind, district=lead.district, keeper=incident.keeper, severity=incident.severity,
+            is_open=not reason, onset_ms=lead.onset_ms, opened_ms=incident.opened_ms, at_ms=step.now_ms,
+            told=bool(incident.told_ms), alerts=incident.alerts, suppressed=incident.suppressed, devices=incident.size,
+            message=message, lon=lead.lon, lat=lead.lat, reason=reason,
+            notice=notice[0] if notice else None, again=bool(notice and notice[1]),
+        )  # fmt: skip
+
+    # Time and memory.
+
+    def _watch_clock(self, now_ms: int) -> None:
+        """Let what waits wait no longer because the host's clock was set back."""
+        memory, back_ms = self.memory, self.memory.now_ms - now_ms
+        memory.now_ms = now_ms
+        if back_ms <= 0:
+            return
+        for incident in memory.incidents.values():
+            incident.due_ms -= back_ms if incident.due_ms != NEVER_AGAIN else 0
+            incident.told_ms -= back_ms if incident.told_ms else 0
+        for member in memory.members.values():
+            member.free_ms -= back_ms if member.free_ms != NEVER_AGAIN else 0
+        self._file()
+
+    def _file(self) -> None:
+        self._notices.agenda.clear()
+        self._freed.clear()
+        for incident in self.memory.incidents.values():
+            self._notices.agenda.put(incident.due_ms, incident.id)
+        for member in self.memory.members.values():
+            self._freed.put(member.free_ms, member.id)
+
+    def save(self) -> Arrays:
+        """Return everything that is remembered, as named arrays without objects."""
+        return self.memory.save()
+
+    def load(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
+        """Take over what a stage remembered, of the same city at an earlier time or under other rules."""
+        self.memory = load(state)
+        self._explaining = Explaining(self._rules, self.inhibition, self.topology, self._registry)
+        for member in self.memory.members.values():
+            self._explaining.add(member)
+            if member.by in self.memory.members:
+                self._explaining.join(member)
+            elif member.by:  # cannot be, unless what was saved is damaged
+                member.by, member.free_ms = "", self.memory.now_ms
+        waiting = [one for one in self.memory.incidents.values() if one.key and not one.told_ms]
+        self._waiting = {one.key: one.id for one in waiting}
+        self._file()
+
+    def compare(self, alerts: Iterable[Opened], incidents: Iterable[IncidentChange]) -> int:
+        """Compare with what is written down as open; what nobody here remembers is closed by the next step.
+
+        Args:
+            alerts: as the operations database holds them open. Those of rules are the engine's to end; those found in
+                the tree are this stage's.
+            incidents: as the operations database holds them open.
+
+        Returns:
+            how many alerts and incidents nobody remembers.
+        """
+        self._lost = [
+            Transition(
+                name, one.rule, one.entity, CLEARED, one.onset_ms, one.onset_ms, one.severity,
+                {"en": "Cleared: common cause", "zh": "【解除】共同原因"}, reason="data_lost", kind=one.kind,
+            )
+            for one in alerts
+            if one.rule == COMMON_CAUSE
+            and (name := alert_id(one.rule, one.entity, one.onset_ms)) not in self.memory.members
+        ]  # fmt: skip
+        self._lost_incidents = [one for one in incidents if one.id not in self.memory.incidents]
+        return len(self._lost) + len(self._lost_incidents)
+
+
+def _annotated(told: Transition, member: Member | None) -> Transition:
+    """Return a transition with its incident and with what explains it; unchanged where nobody here knows of it."""
+    return told if member is None else replace(told, incident=member.incident, suppressed_by=member.parent)
+
+
+def _cause(lead: Transition) -> str:
+    """Return what a leading alert names as its cause: the tree's finding, or the rule itself."""
+    return lead.words.get("en", {}).get("cause") or lead.rule
