@@ -12,7 +12,8 @@ from devices.kinds import Catalog
 from devices.registry import Asset, Registry
 from devices.sky import Sky
 from simulators.city import City
-from simulators.covers import ALERTED_S, RISE_MS
+from simulators.cover_faults import RISE_MS
+from simulators.covers import ALERTED_S
 from simulators.faults import NEVER_MS, Fault
 from simulators.haulage import HOURS, Haul, find_detour
 from simulators.link import Mishaps
