@@ -33,6 +33,7 @@ ON_LOADED = (
 )  # fmt: skip
 ON_EMPTY = ("unpermitted_load", "empty_wash")
 _NOON_MIN = 720
+SET_OUT_MS = 85 * 60_000  # within so long of a fault's beginning the trip sets out that goes wrong
 LATE_MIN = 40  # an off-hours trip sets out so long after the permit's hours
 LIMIT_KMH = 60.0
 
@@ -114,7 +115,8 @@ class _Night:
         """Return a fault that now befalls the truck, once each."""
         for effect, fault in self.faults:
             at_ms = self.noon_ms + (self.shift.now + ahead_s) * 1000
-            if effect in effects and fault.on_ms <= at_ms < fault.off_ms and (fault.id, self.k) not in self.of.used:
+            until_ms = fault.off_ms if effect == "diversion" else min(fault.off_ms, fault.on_ms + SET_OUT_MS)
+            if effect in effects and fault.on_ms <= at_ms < until_ms and (fault.id, self.k) not in self.of.used:
                 if effect != "diversion":
                     self.of.used.add((fault.id, self.k))
                 return effect, fault

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from simulators.injectors.form import Injector
 
-_TRIP = (80.0, 95.0)  # minutes in which a truck sets out on at least one loaded and one empty leg
+_TRIP = (150.0, 160.0)  # minutes: the trip that goes wrong sets out in the first half of it
 _GPS = ("gps_trouble", "route_deviation")
 
 
@@ -35,7 +35,9 @@ INJECTORS = (
         ("route_deviation",),
         lasts_min=(90.0, 120.0),
     ),
-    Injector("uncovered", "uncovered", "Loaded trips with the cover open.", ("truck_uncovered",), lasts_min=_TRIP),
+    Injector(
+        "uncovered", "uncovered", "Loaded trips with the cover open.", ("truck_uncovered",), lasts_min=(80.0, 95.0)
+    ),
     Injector(
         "fence_incursion",
         "fence_incursion",
@@ -68,7 +70,9 @@ INJECTORS = (
         _TRIP,
     ),
     Injector("gps_copy", "gps_copy", "The terminal rides in another truck.", _GPS, lasts_min=(40.0, 60.0)),
-    Injector("gps_frozen", "gps_frozen", "The position stands still while the truck drives.", _GPS, lasts_min=_TRIP),
+    Injector(
+        "gps_frozen", "gps_frozen", "The position stands still while the truck drives.", _GPS, lasts_min=(40.0, 60.0)
+    ),
     Injector(
         "gps_offset",
         "gps_offset",
@@ -110,8 +114,8 @@ INJECTORS = (
     _sham("gps_burst", "The position is off by so many metres for a minute or three.", (80.0, 200.0), (1.0, 3.0)),
     _sham("fence_graze", "A truck stands so many metres inside a closed compound's edge.", (0.0, 15.0)),
     _sham("empty_wash", "An empty truck lifts its bed beside the road to be washed."),
-    _sham("tip_astray", "A truck dumps where it may, its position off by so many metres.", (60.0, 60.0)),
-    _sham("lid_bounce", "The cover's sensor bounces for single reports."),
+    _sham("tip_astray", "A truck dumps where it may, its position off by so many metres.", (60.0, 60.0), (60.0, 90.0)),
+    _sham("lid_bounce", "The cover's sensor bounces for single reports.", lasts=(60.0, 90.0)),
     _sham("speed_spike", "One report shows 45 km/h too much.", lasts=(20.0, 30.0)),
     _sham("tunnel", "Six minutes without a word in a tunnel.", lasts=(6.0, 6.0)),
     _sham("ignition_cut", "The main power is cut while the engine is off.", lasts=(60.0, 240.0)),
