@@ -2,136 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from devices.registry import Asset, Registry
 from devices.sky import Sky
+from simulators.ailments import Ailing, Ailments
+from simulators.catchment import CELL_MS, Catchments
 from simulators.faults import FaultBook
-from simulators.machine import Form, Reports, Timetable
-from simulators.weather import DAY_MS, Rain, air_c
-from simulators.wells import Catchment, Well
+from simulators.machine import Floats, Ints, Reports, Rows, Timetable
+from simulators.station_reports import INLET, METERED, PLAIN, PUMP, Meters, Moments
+from simulators.weather import DAY_MS, Rain
+from simulators.wells import PUMPS, Pieces, Wells
 
-HEAD_M = 9.0  # lift of every station
-Reading = tuple[float, ...]  # values in the order of a form's fields
-READINGS_A_MESSAGE = 1700  # under the decoder's 2000, and under 256 kB at the length of a station's reading
-_PLAIN = Form("pump", level_m="%.3f", pumps_on="%d", rain_mm="%.2f", pressure_kpa="%.0f", mains_ok="%d")
-_METERED = Form(
-    "pump",
-    level_m="%.3f",
-    pumps_on="%d",
-    rain_mm="%.2f",
-    pressure_kpa="%.0f",
-    mains_ok="%d",
-    inflow_lps="%.2f",
-    outflow_lps="%.1f",
-)
-_INLET = Form("pump", level_m="%.3f", velocity_mps="%.2f")
-_PUMP = Form(
-    "pump",
-    running="%d",
-    fault="%d",
-    mode="%d",
-    current_a="%.1f",
-    power_kw="%.2f",
-    speed_hz="%.1f",
-    winding_temp_c="%.1f",
-    bearing_temp_c="%.1f",
-    run_h="%.2f",
-    starts="%d",
-    seal_leak="%d",
-)
-
-
-class Station:
-    """One station with its catchment, well and pumps.
-
-    Attributes:
-        asset: the station's file.
-        metered: it has a flow meter; without one its inflow follows from level and pump runs.
-        well, catchment: the water.
-        time_ms: city time up to which it has lived.
-    """
-
-    def __init__(self, asset: Asset, number: int, rng: np.random.Generator, start_ms: int) -> None:
-        facts = asset.facts
-        self.asset = asset
-        self.metered = number % 2 == 0
-        rate = facts["pump_rate_lps"]
-        share = rng.uniform(0.9, 1.1)
-        storm = rng.uniform(0.8, 1.2) * rate
-        self.catchment = Catchment(0.20 * rate * share, 0.10 * rate, 4_000.0 * storm / 60.0, 8_000.0 * storm / 60.0)
-        level = float(rng.uniform(facts["stop_level_m"], facts["start_level_m"]))
-        self.well = Well(facts["well_area_m2"], facts["start_level_m"], facts["stop_level_m"], rate, level)
-        self.well.run_s = [float(h) * 3600 for h in rng.uniform(1500, 9000, 2)]
-        self.well.starts = [int(n) for n in rng.integers(8_000, 60_000, 2)]
-        self.time_ms = start_ms
-        self.rate_lps = rate
-        self._wave = 0.0
-        self._rng = rng
-        self._flow = 0.0
-        self._rain = 0.0
-        self._heat = [0.0, 0.0]
-
-    def live(self, until_ms: int, minute: float, rain_mm: float, ground: float) -> None:
-        """Live until ``until_ms``; ``minute`` is the local minute of the day at the interval's middle."""
-        seconds = (until_ms - self.time_ms) / 1000
-        keep = math.exp(-seconds / 1800.0)
-        self._wave = keep * self._wave + math.sqrt(1 - keep * keep) * float(self._rng.normal(0.0, 0.05))
-        inflow = self.catchment.inflow_lps(minute, ground, rain_mm, seconds) * math.exp(self._wave)
-        self.well.live(seconds, inflow)
-        self._flow, self._rain, self.time_ms = inflow, rain_mm, until_ms
-        for pump, runs in enumerate(self.well.running):
-            settle = math.exp(-seconds / 900.0)
-            self._heat[pump] = settle * self._heat[pump] + (1 - settle) * 45.0 * runs
-
-    @property
-    def form(self) -> Form:
-        """Return the fields of its readings."""
-        return _METERED if self.metered else _PLAIN
-
-    def reading(self, *, mains: bool = True) -> Reading:
-        """Return what the station's meters show now."""
-        noise = self._rng.normal(0.0, 1.0, 3)
-        on = sum(self.well.running)
-        values = (
-            self.well.level_m + 0.003 * noise[0],
-            on,
-            self._rain,
-            (HEAD_M * 9.81 + 6.0 * (on > 0) + 0.5 * noise[1]) if on else 0.4 * HEAD_M,
-            mains,
-        )
-        if not self.metered:
-            return values
-        return (*values, self._flow * (1 + 0.02 * noise[2]), on * self.rate_lps)
-
-    def pump_reading(self, pump: int, air: float, rated_a: float, *, tripped: bool) -> Reading:
-        """Return what one pump's starter shows now."""
-        runs, noise = self.well.running[pump], self._rng.normal(0.0, 1.0, 3)
-        current = rated_a * (0.88 + 0.01 * noise[0]) * runs
-        power = math.sqrt(3) * 0.38 * current * 0.86
-        heat = self._heat[pump]
-        return (
-            runs,
-            tripped,
-            0,
-            current,
-            power,
-            50.0 * runs,
-            air + heat + 0.3 * noise[1],
-            air + 0.5 * heat + 0.3 * noise[2],
-            self.well.run_s[pump] / 3600.0,
-            self.well.starts[pump],
-            0,
-        )
-
-    def inlet_reading(self) -> Reading:
-        """Return what the inlet well shows now: depth and velocity after the flow."""
-        noise = self._rng.normal(0.0, 1.0, 2)
-        depth = 0.05 + 0.09 * (max(self._flow, 0.1) / self.rate_lps) ** 0.6
-        return (depth + 0.002 * noise[0], 0.45 + 0.8 * depth + 0.02 * noise[1])
+READINGS_A_MESSAGE = 1200  # under 256 kB at the length of a station's reading
+HISTORY_SPAN_MS = DAY_MS // 4
+NIGHT_MIN = (90, 330)  # the stations' logs are closer then
 
 
 class Stations:
@@ -143,6 +32,11 @@ class Stations:
         rng: their own random numbers.
         start_ms: city time at which they begin to report.
         station_s: seconds between reports of a station and of its pumps and well.
+
+    Attributes:
+        assets: the stations' files; every even one (from 0) has a flow meter, for the others inflow follows from
+            level and pump runs.
+        wells: the water.
     """
 
     def __init__(
@@ -156,28 +50,44 @@ class Stations:
         start_ms: int,
         station_s: float,
     ) -> None:
-        self._sky, self._rain, self._book = sky, rain, book
-        assets = [registry.assets[row] for row in registry.rows_of("pump", "station")]
-        self.stations = [Station(asset, k, child, start_ms) for k, (asset, child) in enumerate(_pairs(assets, rng))]
-        self._ids = [asset.id for asset in assets]
-        self._rows = registry.row
-        self._pumps = [_of(registry, asset.id, "pump") for asset in assets]
-        self._wells = [_of(registry, asset.id, "well") for asset in assets]
-        pump_ids = [pump.id for pumps in self._pumps for pump in pumps]
-        self._place = {device: number for number, device in enumerate(pump_ids)}
-        self._times = Timetable(rng, len(assets), station_s, start_ms)
-        self._trips = book.spells("pump_fault", pump_ids)
-        self._seeps = book.spells("seepage", self._ids)
-        self._mains = book.spells("mains_lost", self._ids)
+        self._sky, self._rain = sky, rain
+        self.assets = [registry.assets[row] for row in registry.rows_of("pump", "station")]
+        count = len(self.assets)
+        facts = {name: _facts(self.assets, name) for name in ("well_area_m2", "start_level_m", "stop_level_m")}
+        self.rate_lps = _facts(self.assets, "pump_rate_lps")
+        start, stop = facts["start_level_m"], facts["stop_level_m"]
+        self.wells = Wells(facts["well_area_m2"], start, stop, self.rate_lps, rng.uniform(stop, start))
+        self.wells.run_s = rng.uniform(1500, 9000, (count, PUMPS)) * 3600.0
+        self.wells.starts = rng.integers(8_000, 60_000, (count, PUMPS))
+        self._rows = np.array([registry.row[asset.id] for asset in self.assets], dtype=np.intp)
+        pumps = [_of(registry, asset.id, "pump")[:PUMPS] for asset in self.assets]
+        self._pump_rows = np.array([[registry.row[p.id] for p in each] for each in pumps], dtype=np.intp).reshape(
+            count, PUMPS
+        )
+        rated_a = np.array([[p.facts["rated_current_a"] for p in each] for each in pumps]).reshape(count, PUMPS)
+        inlets = [_of(registry, asset.id, "well") for asset in self.assets]
+        self._inlet_row = np.array([registry.row[each[0].id] if each else -1 for each in inlets], dtype=np.intp)
+        self._metered = np.arange(count) % 2 == 0
+        self._meters = Meters(rng.spawn(1)[0], start, self.rate_lps, rated_a)
+        self._times = Timetable(rng, count, station_s, start_ms)
+        self._ailments = Ailments(
+            book, [a.id for a in self.assets], [[p.id for p in each] for each in pumps], self.rate_lps
+        )
+        self._water = rng.spawn(1)[0]
+        self._catchments: Catchments | None = None
+        self._told_ms = np.full(count, start_ms, dtype=np.int64)  # when each reported its rain last
 
     def tick(self, from_ms: int, until_ms: int) -> list[Reports]:
-        """Live through (from, until]; faults hold as they stand at ``from_ms``."""
+        """Live through (from, until]; faults hold from the moment that they begin."""
         out: list[Reports] = []
-        for rows, times in self._times.rounds(until_ms):
-            for spells in (self._seeps, self._mains):
-                self._book.see_rows(spells, rows, times, from_ms)
-            for number, time_ms in zip(rows.tolist(), times.tolist(), strict=True):
-                out += self._report(number, time_ms, from_ms)
+        if not len(self.assets):
+            return out
+        cuts = self._ailments.cuts(from_ms, until_ms)
+        for begin, end in pairwise(cuts):
+            station, time_ms = self._due(end)
+            moments, ailing = self._live(begin, end, station, time_ms)
+            if len(station):
+                out += self._report(moments, ailing)
         return out
 
     def history(self, days: float, start_ms: int, *, day_s: int, night_s: int) -> Iterator[Reports]:
@@ -187,67 +97,131 @@ class Stations:
         half past one to half past five, every ``night_s`` seconds: often enough for the inflow to follow from level
         and pump runs where there is no flow meter. A station with a meter logs a third as often at night.
         """
-        for number, station in enumerate(self.stations):
-            station.time_ms = start_ms - round(days * DAY_MS)
-            log: list[tuple[int, Reading]] = []
-            while True:
-                minute = int(self._sky.local_minute(station.time_ms))
-                often = night_s * (3 if station.metered else 1)
-                step = (often if 90 <= minute < 330 else day_s) * 1000
-                until = station.time_ms + step - station.time_ms % step
-                if until >= start_ms:
-                    break
-                self._live(number, until, until)
-                log.append((station.time_ms, station.reading()))
-                if len(log) == READINGS_A_MESSAGE:
-                    yield self._log(number, log)
-                    log = []
-            self._live(number, start_ms, start_ms)
+        begin_ms = start_ms - round(days * DAY_MS)
+        self._told_ms[:] = begin_ms
+        logs: list[list[Reports]] = [[] for _ in self.assets]
+        for span in range(begin_ms, start_ms, HISTORY_SPAN_MS):
+            for begin, end in pairwise(self._ailments.cuts(span, min(span + HISTORY_SPAN_MS, start_ms))):
+                station, time_ms = self._logged(begin, min(end, start_ms - 1), day_s, night_s)
+                moments, ailing = self._live(begin, end, station, time_ms)
+                if not len(station):
+                    continue
+                for reports in self._of_stations(moments, ailing):
+                    for number in np.unique(reports.devices).tolist():
+                        at = int(np.flatnonzero(self._rows == number)[0])
+                        logs[at].append(reports.take(reports.devices == number))
+        for log in logs:
             if log:
-                yield self._log(number, log)
+                yield from _messages(log)
 
-    def _log(self, number: int, log: list[tuple[int, Reading]]) -> Reports:
-        times, readings = zip(*log, strict=True)
-        devices = np.full(len(log), self._rows[self._ids[number]])
-        columns = [np.array(column) for column in zip(*readings, strict=True)]
-        return self.stations[number].form.reports(devices, np.array(times), *columns)
+    def _logged(self, begin_ms: int, end_ms: int, day_s: int, night_s: int) -> tuple[Rows, Ints]:
+        """Return the stations and times of the log entries in (begin, end]."""
+        found: list[tuple[Rows, Ints]] = []
+        for metered in (True, False):
+            step = night_s * 1000 * (3 if metered else 1)
+            grid = np.arange(begin_ms // step + 1, end_ms // step + 1, dtype=np.int64) * step
+            minute = self._sky.local_minute(grid) if len(grid) else grid
+            night = (minute >= NIGHT_MIN[0]) & (minute < NIGHT_MIN[1])
+            hours = (
+                np.arange(begin_ms // (day_s * 1000) + 1, end_ms // (day_s * 1000) + 1, dtype=np.int64) * day_s * 1000
+            )
+            times = np.union1d(grid[night], hours)
+            mine = np.flatnonzero(self._metered == metered)
+            found.append((np.repeat(mine, len(times)), np.tile(times, len(mine))))
+        return np.concatenate([f[0] for f in found]), np.concatenate([f[1] for f in found])
 
-    def _one(self, form: Form, device: str, time_ms: int, reading: Reading) -> Reports:
-        return form.reports(np.array([self._rows[device]]), np.array([time_ms]), *reading)
+    def _due(self, until_ms: int) -> tuple[Rows, Ints]:
+        """Return the stations and times of the reports due by ``until_ms``, each station's in order."""
+        times = self._times
+        count = np.maximum((until_ms - times.next_ms) // times.interval_ms + 1, 0)
+        station = np.repeat(np.arange(len(count)), count)
+        turn = np.arange(len(station)) - np.repeat(np.cumsum(count) - count, count)
+        due = times.next_ms[station] + turn * times.interval_ms[station]
+        times.next_ms += count * times.interval_ms
+        return station, due
 
-    def _live(self, number: int, until_ms: int, fault_ms: int) -> None:
-        station = self.stations[number]
-        ground = float(self._seeps.magnitude(fault_ms)[number])
-        tripped = self._trips.active(fault_ms)
-        mains = not bool(self._mains.active(fault_ms)[number])
-        station.well.usable = [mains and not bool(tripped[self._place[pump.id]]) for pump in self._pumps[number]]
-        middle = (station.time_ms + until_ms) // 2
-        rain = self._rain.depth_mm(station.time_ms, until_ms)
-        station.live(until_ms, self._minute(middle), rain, ground)
+    def _live(self, begin_ms: int, end_ms: int, station: Rows, time_ms: Ints) -> tuple[Moments, Ailing]:
+        """Let the water flow through (begin, end] and return how ``station`` are at ``time_ms``."""
+        if self._catchments is None:
+            self._catchments = Catchments(self.rate_lps, self._rain, self._water, begin_ms)
+        ailing = self._ailments.at(begin_ms)
+        first, last = begin_ms // CELL_MS, (end_ms - 1) // CELL_MS
+        inflow = np.empty((last - first + 1, len(self.assets)))
+        for k, number in enumerate(range(first, last + 1)):
+            middle = number * CELL_MS + CELL_MS // 2
+            day, minute = self._sky.local_clock(middle)
+            cell = self._catchments.cell(number, float(minute), int(day + 3) % 7)
+            inflow[k] = cell.sewage + cell.ground * ailing.ground + cell.storm * ailing.storm + ailing.more_lps
+        inner = np.arange(first + 1, last + 1, dtype=np.int64) * CELL_MS
+        knots = (np.r_[begin_ms, inner, end_ms] - begin_ms) / 1000.0
+        pieces = self.wells.live(knots, inflow, ailing.condition)
+        return self._moments(pieces, begin_ms, station, time_ms), ailing
 
-    def _minute(self, time_ms: int) -> float:
-        return float(self._sky.local_minute(time_ms)) + time_ms % 60_000 / 60_000
+    def _moments(self, pieces: Pieces, begin_ms: int, station: Rows, time_ms: Ints) -> Moments:
+        seconds = (time_ms - begin_ms) / 1000.0
+        at = pieces.at(station, seconds)
+        passed = seconds - pieces.time_s[at, station]
+        running = pieces.running[at, station]
+        return Moments(
+            station,
+            time_ms,
+            pieces.level_m[at, station] + pieces.rise[at, station] * passed,
+            pieces.inflow[at, station],
+            pieces.flow[at, station],
+            running,
+            pieces.called[at, station] & ~running,
+            pieces.run_s[at, station] + running * passed[:, np.newaxis],
+            pieces.starts[at, station],
+            pieces.warm[at, station],
+            self._rained(station, time_ms),
+        )
 
-    def _report(self, number: int, time_ms: int, fault_ms: int) -> list[Reports]:
-        self._live(number, time_ms, fault_ms)
-        station = self.stations[number]
-        mains = not bool(self._mains.active(fault_ms)[number])
-        out = [self._one(station.form, self._ids[number], time_ms, station.reading(mains=mains))]
-        air = float(air_c(self._minute(time_ms)))
-        tripped = self._trips.active(fault_ms)
-        for pump, asset in enumerate(self._pumps[number]):
-            place = self._place[asset.id]
-            rated = asset.facts["rated_current_a"]
-            reading = station.pump_reading(pump, air, rated, tripped=bool(tripped[place]))
-            out.append(self._one(_PUMP, asset.id, time_ms, reading))
-            if tripped[place]:
-                self._book.see_rows(self._trips, np.array([place]), np.array([time_ms]), fault_ms)
-        wells = [(asset.id, station.inlet_reading()) for asset in self._wells[number]]
-        return out + [self._one(_INLET, device, time_ms, reading) for device, reading in wells]
+    def _rained(self, station: Rows, time_ms: Ints) -> Floats:
+        """Return millimetres since each report's station spoke before."""
+        first = np.r_[True, station[1:] != station[:-1]] if len(station) else np.zeros(0, dtype=np.bool_)
+        before = np.where(first, self._told_ms[station], np.r_[0, time_ms[:-1]] if len(station) else time_ms)
+        np.maximum.at(self._told_ms, station, time_ms)
+        return self._rain.depths_mm(before, time_ms)
+
+    def _report(self, moments: Moments, ailing: Ailing) -> list[Reports]:
+        self._ailments.see(moments.station, moments.time_ms, moments.running, moments.waits)
+        out = self._of_stations(moments, ailing)
+        minute = self._sky.local_minute(moments.time_ms).astype(np.float64)
+        for pump in range(PUMPS):
+            columns = self._meters.pump(moments, ailing, pump, minute)
+            out.append(PUMP.reports(self._pump_rows[moments.station, pump], moments.time_ms, *columns))
+        inlet = self._inlet_row[moments.station]
+        here = np.flatnonzero(inlet >= 0)
+        if len(here):
+            depth, velocity = self._meters.inlet(moments)
+            out.append(INLET.reports(inlet[here], moments.time_ms[here], depth[here], velocity[here]))
+        return out
+
+    def _of_stations(self, moments: Moments, ailing: Ailing) -> list[Reports]:
+        columns = self._meters.station(moments, ailing)
+        out = []
+        for form, metered in ((METERED, True), (PLAIN, False)):
+            here = np.flatnonzero(self._metered[moments.station] == metered)
+            if len(here):
+                chosen = [column[here] for column in columns[: len(form.fields)]]
+                out.append(form.reports(self._rows[moments.station[here]], moments.time_ms[here], *chosen))
+        return out
 
 
-def _pairs(assets: list[Asset], rng: np.random.Generator) -> Iterator[tuple[Asset, np.random.Generator]]:
-    return zip(assets, rng.spawn(len(assets)), strict=True)
+def _messages(log: list[Reports]) -> Iterator[Reports]:
+    """Yield one station's log in pieces that a message holds."""
+    whole = Reports(
+        log[0].form,
+        np.concatenate([part.devices for part in log]),
+        np.concatenate([part.time_ms for part in log]),
+        tuple(np.concatenate([np.asarray(part.columns[k]) for part in log]) for k in range(len(log[0].columns))),
+    )
+    for first in range(0, len(whole.devices), READINGS_A_MESSAGE):
+        yield whole.take(np.arange(first, min(first + READINGS_A_MESSAGE, len(whole.devices))))
+
+
+def _facts(assets: list[Asset], name: str) -> npt.NDArray[np.float64]:
+    return np.array([asset.facts[name] for asset in assets], dtype=np.float64)
 
 
 def _of(registry: Registry, station: str, role: str) -> list[Asset]:

@@ -31,6 +31,12 @@ class Rain:
         """Return millimetres fallen between two times."""
         return self._until(until_ms) - self._until(from_ms)
 
+    def depths_mm(self, from_ms: npt.NDArray[np.int64], until_ms: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Return millimetres fallen in each of many intervals, (n,)."""
+        knots = np.array(self.knots_ms, dtype=np.float64)
+        fallen = [np.interp(times, knots, self.total_mm, left=0.0) for times in (until_ms, from_ms)]
+        return np.asarray(fallen[0] - fallen[1])
+
     def _until(self, time_ms: int) -> float:
         at = bisect.bisect_right(self.knots_ms, time_ms)
         if at == 0:

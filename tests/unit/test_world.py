@@ -17,12 +17,13 @@ import pytest
 from devices.geometry import LocalProjection
 from devices.kinds import load_catalog
 from devices.payloads import PAYLOAD_BYTES_MAX, READINGS_MAX, Decoder
+from simulators.catchment import CELL_MS, Catchments
 from simulators.city import CENTRE, build_city
 from simulators.haulage import HOURS
 from simulators.machine import Message
 from simulators.network import distance_to
 from simulators.weather import DAY_MS, HOUR_MS, Rain, seeded_rain
-from simulators.wells import Catchment, Well
+from simulators.wells import Condition, Wells
 from simulators.world import DEMO, Intervals, World
 
 ZONE = "Asia/Shanghai"
@@ -183,47 +184,77 @@ def test_a_truck_reports_its_heading_and_speed_as_it_moves() -> None:
 
 def test_the_water_of_a_station_is_balanced_and_its_pumps_take_turns() -> None:
     w, _ = day()
-    for station in w._stations.stations:
-        well = station.well
-        assert well.inflow_l > 300_000
-        assert well.spilt_l == 0
-        assert well.starts[0] > 0
-    station = w._stations.stations[0]
+    wells = w._stations.wells
+    assert wells.inflow_l.min() > 300_000
+    assert wells.spilt_l.max() == 0
+    station = w._stations.assets[0]
     pumps = [readings()[f"station-01-pump-{k}"] for k in (1, 2)]
     starts = [p[-1]["starts"] - p[0]["starts"] for p in pumps]
+    assert min(starts) > 5
     assert abs(starts[0] - starts[1]) <= 0.2 * max(starts)
     assert max(starts) < 24 * 6
     levels = [r["level_m"] for r in readings()["station-01"]]
-    assert min(levels) > station.well.stop_m - 0.05
-    assert max(levels) < station.asset.facts["alarm_level_m"]
+    assert min(levels) > station.facts["stop_level_m"] - 0.05
+    assert max(levels) < station.facts["alarm_level_m"]
 
 
 def test_what_flows_into_a_well_is_pumped_or_still_there() -> None:
     rng = np.random.default_rng(5)
-    well = Well(20.0, 1.6, 0.9, 50.0, 1.0)
-    level = well.level_m
-    for step in range(5000):
-        well.usable = [bool(rng.random() < 0.95), bool(rng.random() < 0.95)]
-        well.live(float(rng.uniform(0.5, 90)), float(rng.uniform(0, 300 if step % 700 < 60 else 30)))
-        assert 0.89 < well.level_m <= 4.0
-        held = (well.level_m - level) * well.area_m2 * 1000
-        assert well.inflow_l == pytest.approx(well.pumped_l + well.spilt_l + held, rel=1e-9, abs=1e-3)
-    assert well.spilt_l > 0
-    assert min(well.starts) > 100
+    count = 7
+    wells = Wells(*(np.full(count, x) for x in (20.0, 1.6, 0.9, 50.0, 1.0)))
+    level = wells.level_m.copy()
+    for step in range(1200):
+        condition = Condition.fine(count)
+        condition.available = rng.random((count, 2)) < 0.95
+        condition.back = np.where(rng.random(count) < 0.3, 0.2, 0.0)
+        knots = np.cumsum(np.r_[0.0, rng.uniform(0.5, 90, 3)])
+        wells.live(knots, rng.uniform(0, 300 if step % 300 < 60 else 30, (3, count)), condition)
+        assert 0.89 < wells.level_m.min() <= wells.level_m.max() <= 4.0
+        held = (wells.level_m - level) * wells.area_m2 * 1000
+        came = wells.inflow_l + wells.returned_l
+        assert came == pytest.approx(wells.pumped_l + wells.spilt_l + held, rel=1e-9, abs=1e-3)
+    assert wells.spilt_l.max() > 0
+    assert wells.starts.min() > 50
 
 
 def test_the_second_pump_helps_when_one_is_not_enough() -> None:
-    well = Well(20.0, 1.6, 0.9, 50.0, 1.5)
-    well.live(3600.0, 80.0)
-    assert well.starts == [1, 1] or sum(well.starts) > 2
-    assert well.level_m < 1.6 + 0.31
+    wells = Wells(*(np.array([x]) for x in (20.0, 1.6, 0.9, 50.0, 1.5)))
+    wells.live(np.array([0.0, 3600.0]), np.array([[60.0]]), Condition.fine(1))
+    assert wells.starts.tolist() == [[1, 1]] or wells.starts.sum() > 2
+    assert wells.level_m[0] < 1.6 + 0.31
+
+
+def test_pumps_follow_their_curve() -> None:
+    """Two pumps on one rising main give less than twice one; a higher head and a slower drive give less."""
+    wells = Wells(*(np.full(4, x) for x in (1e6, 1.6, 0.9, 50.0, 1.25)))
+    wells.called[:, 0] = wells.running[:, 0] = True
+    wells.called[1, 1] = wells.running[1, 1] = True
+    condition = Condition.fine(4)
+    condition.head[2], condition.speed[3] = 0.2, 0.85
+    out = wells.live(np.array([0.0, 1.0]), np.zeros((1, 4)), condition).flow[0].sum(axis=1)
+    assert out[0] == pytest.approx(50.0, rel=0.03)
+    assert 1.3 * out[0] < out[1] < 1.6 * out[0]
+    assert 0.5 * out[0] < out[3] < 0.9 * out[0]
+    assert 0.8 * out[0] < out[2] < 0.95 * out[0]
 
 
 def test_rain_reaches_a_station_fast_and_slowly_and_no_litre_is_lost() -> None:
-    catchment = Catchment(0.0, 0.0, 1000.0, 3000.0)
-    inflow = [catchment.inflow_lps(0.0, 1.0, 10.0 if k == 0 else 0.0, 900.0) for k in range(4 * 24 * 6)]
-    assert sum(inflow) * 900 == pytest.approx(40_000.0, rel=1e-3)
-    assert inflow[0] > inflow[4] > inflow[40] > inflow[400] >= 0
+    rain = Rain((0, CELL_MS), (0.0, 10.0))
+    catchments = Catchments(np.array([60.0]), rain, np.random.default_rng(1), 0)
+    per_mm = float((catchments._fast_l_mm + catchments._slow_l_mm)[0])
+    storm = [float(catchments.cell(k, 0.0, 2).storm[0]) for k in range(4 * 24 * 6)]
+    assert sum(storm) * CELL_MS / 1000 == pytest.approx(10.0 * per_mm, rel=1e-3)
+    assert storm[0] > storm[4] > storm[40] > storm[400] >= 0
+
+
+def test_inflow_follows_the_hour_the_weekday_and_the_season() -> None:
+    catchments = Catchments(np.full(200, 60.0), Rain((0, 1), (0.0, 0.0)), np.random.default_rng(1), 0)
+    night, morning = (float(catchments.cell(k, m, 2).sewage.mean()) for k, m in ((0, 240.0), (1, 480.0)))
+    free = float(catchments.cell(2, 480.0, 6).sewage.mean())
+    assert night < 0.35 * morning
+    assert free < 0.9 * morning
+    ground = [float(catchments.cell(3 + day * 144, 0.0, 2).ground[0]) for day in range(0, 365, 5)]
+    assert 1.2 < max(ground) / min(ground) < 1.4
 
 
 def test_rain_is_exact_over_any_interval_and_keeps_its_dry_time() -> None:
@@ -259,7 +290,7 @@ def test_history_is_short_and_readable_and_the_station_lives_on_from_it() -> Non
         assert rain[times > MIDNIGHT - 6 * DAY_MS].sum() == 0
         assert rain.sum() > 10
     assert ["inflow_lps" in rows[0] for rows in by_station.values()] == [True, False]
-    levels = [s.well.level_m for s in w._stations.stations]
+    levels = w._stations.wells.level_m.tolist()
     first = [json.loads(m.payload) for m in w.advance(MIDNIGHT + 61_000) if m.topic.endswith("station-01/up")]
     assert abs(first[0]["level_m"] - levels[0]) < 0.15 or first[0]["pumps_on"] > 0
 
