@@ -119,7 +119,19 @@ class OfflineJudge:
         if fleet.resumed_ms != now_ms and now_ms < self.due_ms:
             return []
         self._looked_ms = now_ms
+        if self._params.while_ is not None:
+            self._hold(fleet, now_ms)
+            if now_ms < self._next_ms and fleet.resumed_ms != now_ms:
+                return []
         return self._look(fleet, now_ms)
+
+    def _hold(self, fleet: Fleet, now_ms: int) -> None:
+        """Write down for whom 'while' has begun or ceased to hold; whose silence begins to count is due no sooner."""
+        held = self._holding(fleet, now_ms)
+        changed = np.flatnonzero(held != (self._since != NEVER))
+        if len(changed):
+            self._since[changed] = np.where(held[changed], now_ms, NEVER)
+            self._next_ms = min(self._next_ms, now_ms + self._least_ms)
 
     def _look(self, fleet: Fleet, now_ms: int) -> list[Transition]:
         live = fleet.live[self.kinds[0]]
@@ -130,9 +142,7 @@ class OfflineJudge:
             wanted &= ~never
         counted = np.maximum(live.seen_ms, fleet.resumed_ms)
         if self._params.while_ is not None:
-            held = self._holding(fleet, now_ms)
-            self._since = np.where(held, np.where(self._since == NEVER, now_ms, self._since), NEVER)
-            wanted &= held
+            wanted &= self._since != NEVER
             counted = np.maximum(counted, self._since)
         after = np.where(counted > live.seen_ms, np.maximum(self._after, self._listen), self._after)
         if self._params.never_heard_after_ms:
