@@ -13,9 +13,11 @@ from devices.registry import Asset, Permit, Road
 from simulators.haulage import Haul, build_hauls, degrees
 from simulators.names import DISTRICTS, DRAINAGE, LIGHTING, PLAZA, STREETS
 from simulators.network import BLOCK_M, Network, Points, Street, along, build_network, length
+from simulators.wells import SPILL_M
 
 LAMP_SPACING_M = 35.0
 PLAZA_LAMPS = 24  # in one 100 m cell, so that a grid cell has enough lamps for a rate of its own
+RADIO_CELL_M = 1200.0
 CABINET_LAMPS = 60  # at most, on two circuits
 _RATED_W = {"main": 200.0, "secondary": 150.0, "branch": 100.0, "plaza": 60.0}
 _HEIGHT_M = {"main": 12.0, "secondary": 10.0, "branch": 8.0, "plaza": 5.0}
@@ -178,8 +180,14 @@ def _covers(site: _Site, rng: np.random.Generator, streets: list[Street], covers
             road=street.name,
             owner=DRAINAGE,
             keeper=f"排水养护{number % 2 + 1}队 Drainage crew {number % 2 + 1}",
-            facts={"depth_m": round(float(rng.uniform(2.2, 5.5)), 1)},
+            facts={"depth_m": round(float(rng.uniform(2.2, 5.5)), 1), "gateway": _radio_cell(place)},
         )
+
+
+def _radio_cell(at: Points) -> float:
+    """Return the number of the base station that hears a place: one every 1.2 km."""
+    east, north = (int(part // RADIO_CELL_M) + 100 for part in at)
+    return float(1000 * north + east)
 
 
 def _stations(site: _Site, rng: np.random.Generator, net: Network, stations: int) -> Iterator[Asset]:
@@ -194,6 +202,7 @@ def _stations(site: _Site, rng: np.random.Generator, net: Network, stations: int
         area = float(np.round(storage * rate, 1))
         start = float(np.round(rng.uniform(1.5, 1.9), 2))
         well = {"start_level_m": start, "stop_level_m": round(start - 0.7, 2), "alarm_level_m": round(start + 0.9, 2)}
+        well["overflow_level_m"] = round(start + SPILL_M, 2)
         more = {"owner": DRAINAGE, "keeper": "泵站运行班 Pump crew", "cabinet": ident}
         name = f"{number}号泵站 Pump station {number}"
         facts = {"well_area_m2": area, "pump_rate_lps": rate, **well}

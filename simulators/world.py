@@ -18,6 +18,7 @@ from simulators.faults import Fault, FaultBook
 from simulators.lighting import Streetlights
 from simulators.link import Link, Mishaps
 from simulators.machine import Machine, Message, Reports
+from simulators.silence import Way
 from simulators.stations import Stations
 from simulators.trucks import Trucks
 from simulators.weather import DAY_MS, HOUR_MS, Rain, seeded_rain
@@ -110,7 +111,7 @@ class World:
             self._stations,
             Trucks(*common, city.network, city.hauls, self.book, trucks, start_ms=start_ms, truck_s=intervals.truck_s),
         ]
-        self._silent = [f for f in self.book.faults.values() if f.kind == "silent"]
+        self._way = Way(self.registry, self.book)
 
     def history(self, days: float = 36.0, *, day_s: int = 3600, night_s: int = 180) -> Iterator[Message]:
         """Yield the pump stations' logs of the past ``days``, arrays of readings; before the first ``advance``.
@@ -144,7 +145,7 @@ class World:
         while cut and self._waiting[cut - 1].time_ms > until_ms:
             cut -= 1
         ready, self._waiting = self._waiting[:cut], self._waiting[cut:]
-        return self.link.carry(self._spoken(ready))
+        return self.link.carry(self._way.spoken(ready))
 
     def steps(self, until_ms: int, tick_ms: int = TICK_MS) -> Iterator[tuple[int, list[Batch]]]:
         """Yield (city time, what arrived since) in virtual time, as batches; no mishaps on the way.
@@ -159,7 +160,8 @@ class World:
             begin, self._edge_ms = self._edge_ms, self._edge_ms + tick_ms
             told = [reports for machine in self._machines for reports in machine.tick(begin, self._edge_ms)]
             self.now_ms = self._edge_ms
-            yield self.now_ms, batches([self._heard(reports) for reports in told], self.registry.catalog, self.now_ms)
+            heard = [self._way.heard(reports) for reports in told]
+            yield self.now_ms, self._way.dated(batches(heard, self.registry.catalog, self.now_ms))
 
     def truth(self) -> list[Fault]:
         """Return the faults with the moments at which they were first seen."""
@@ -171,29 +173,6 @@ class World:
             asset = self.registry.assets[row]
             known = self._topics[row] = topics.up(self._city, asset.kind, asset.id)
         return known
-
-    def _heard(self, reports: Reports) -> Reports:
-        """Return the reports of devices that are not silent."""
-        for fault in self._silent:
-            rows = [self.registry.row[target] for target in fault.targets if target in self.registry.row]
-            during = (reports.time_ms >= fault.on_ms) & (reports.time_ms < fault.off_ms)
-            if during.any() and len(unsent := np.flatnonzero(during & np.isin(reports.devices, rows))):
-                self.book.see(fault, int(reports.time_ms[unsent].min()))
-                keep = np.ones(len(reports.devices), dtype=np.bool_)
-                keep[unsent] = False
-                reports = reports.take(keep)
-        return reports
-
-    def _spoken(self, messages: list[Message]) -> Iterator[Message]:
-        """Yield the messages of devices that are not silent."""
-        mute = {f"/{target}/up": fault for fault in self._silent for target in fault.targets}
-        for message in messages:
-            if mute:
-                fault = mute.get(message.topic[message.topic.rindex("/", 0, -3) :])
-                if fault and fault.on_ms <= message.time_ms < fault.off_ms:
-                    self.book.see(fault, message.time_ms)
-                    continue
-            yield message
 
 
 def batches(told: Sequence[Reports], catalog: Catalog, now_ms: int) -> list[Batch]:
