@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alerts import incident_words as words
+from alerts.causes import Causes
 from alerts.explaining import Explaining
 from alerts.fleet import NEVER_AGAIN, Fleet
 from alerts.incident_notices import GRAVE, USUAL, Notices, Timing
@@ -24,6 +25,7 @@ from alerts.rules import RuleSet
 from alerts.topology import Topology
 from devices.incident import Decided, IncidentChange, Mark
 from devices.registry import Registry
+from devices.sky import Sky
 from devices.transition import ACTIVE, CLEARED, Transition, alert_id
 
 REPORTS = 3  # a device is given so many reports to recover by itself once what explained it is over
@@ -37,22 +39,33 @@ class Incidents:
         rules, registry: as the engine has them.
         inhibition: which alerts explain which.
         timing: when people are told.
+        sky: when lamps should burn; None looks for no causes among them.
 
     Attributes:
         memory: what it remembers.
+        causes: looks for causes among lamps; None where there is nothing to look at.
     """
 
     def __init__(
-        self, rules: RuleSet, registry: Registry, inhibition: Inhibition = NOTHING, timing: Timing = USUAL
+        self,
+        rules: RuleSet,
+        registry: Registry,
+        inhibition: Inhibition = NOTHING,
+        timing: Timing = USUAL,
+        sky: Sky | None = None,
     ) -> None:
         self.inhibition, self.timing = inhibition, timing
-        self.topology = Topology(registry)
+        watched = inhibition.causes.lamp if inhibition.causes is not None else None
+        self.topology = Topology(registry, watched.device, watched.role) if watched is not None else Topology(registry)
         self.memory = Memory()
         self._registry = registry
         self._rules = {rule.id: rule for rule in (*rules, common_cause_rule())}
         self._explaining = Explaining(self._rules, inhibition, self.topology, registry)
         self._notices, self._freed = Notices(timing), Agenda()
         self._waiting: dict[str, str] = {}  # key to the id of the incident that gathers now
+        causes = inhibition.causes
+        usable = causes is not None and sky is not None and len(self.topology.lamps)
+        self.causes = Causes(causes, self.topology, sky) if usable and causes is not None and sky is not None else None
         self._lost: list[Transition] = []  # alerts written down as open that nobody remembers
         self._lost_incidents: list[IncidentChange] = []
 
@@ -70,11 +83,14 @@ class Incidents:
             what is to be committed together.
         """
         self._watch_clock(now_ms)
+        if self.causes is not None:
+            told = [*told, *self.causes.look(fleet, now_ms)]
         due = min(self._notices.agenda.next_ms, self._freed.next_ms) <= now_ms
         if not (told or due or self._lost or self._lost_incidents):
             return Decided([], [], [])
         step = Step(now_ms)
-        told, self._lost = [*told, *self._lost], []
+        told = [*told, *self._lost]
+        self._lost = []
         lost, self._lost_incidents = self._lost_incidents, []
         step.gone = [replace(one, is_open=False, at_ms=now_ms, reason="data_lost") for one in lost]
         fresh = [self._enter(one, step) for one in self._ordered(told, ACTIVE)]
@@ -343,11 +359,13 @@ class Incidents:
 
     def save(self) -> Arrays:
         """Return everything that is remembered, as named arrays without objects."""
-        return self.memory.save()
+        return {**self.memory.save(), **(self.causes.save() if self.causes is not None else {})}
 
     def load(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
         """Take over what a stage remembered, of the same city at an earlier time or under other rules."""
         self.memory = load(state)
+        if self.causes is not None:
+            self.causes.load(state)
         self._explaining = Explaining(self._rules, self.inhibition, self.topology, self._registry)
         for member in self.memory.members.values():
             self._explaining.add(member)

@@ -43,6 +43,7 @@ class Topology:
         self.lamps: Rows = rows[cabinet.code[rows] >= 0]
         self._number(registry)
         self._chains: dict[str, tuple[str, ...]] = {}
+        self._box = {name: number for number, name in enumerate(self.cabinets)}
 
     def _number(self, registry: Registry) -> None:
         lamps = self.lamps
@@ -64,6 +65,33 @@ class Topology:
         self.pole = registry.pole_index[lamps]
         self.size_of_circuit = np.bincount(self.circuit, minlength=len(self.circuits))
         self.size_of_cabinet = np.bincount(self.cabinet, minlength=len(self.cabinets))
+
+    def upwards(self, node: str) -> Iterator[str]:
+        """Yield a circuit, cabinet or district and the nodes above it, up to the city."""
+        sort, _, name = node.partition(":")
+        yield node
+        if sort == "circuit":
+            yield from self.upwards(f"cabinet:{name.rpartition('/')[0]}")
+            return
+        if sort == "cabinet" and node in self._box:
+            district = int(self.district_of[self._box[node]])
+            if district >= 0:
+                yield self.districts[district]
+        if node != CITY:
+            yield CITY
+
+    def inside(self, node: str) -> npt.NDArray[np.bool_]:
+        """Return which cabinets lie below a node or are it, (cabinets,)."""
+        if node == CITY:
+            return np.ones(len(self.cabinets), dtype=bool)
+        if node.startswith("district:"):
+            number = self.districts.index(node) if node in self.districts else -2
+            return np.equal(self.district_of, number)
+        return np.equal(np.arange(len(self.cabinets)), self._box.get(node, -1))
+
+    def knows(self, node: str) -> bool:
+        """Return whether a node is one of the lamps' tree."""
+        return node == CITY or node in self._box or node in self.districts or node in self.circuits
 
     def node_of(self, entity: str) -> str:
         """Return the node that an entity is for those below it: a cabinet or station is the one they name."""

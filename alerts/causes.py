@@ -1,0 +1,171 @@
+"""Root causes: lamps that go out together have one cause, found at the highest node of the tree that explains them.
+
+A circuit explains when enough of its lamps are out since moments that can be one and the same, or all from some pole
+on. A cabinet explains when its own telemetry says so, or all its circuits do. A district explains when all its cabinets
+do at once, or three of them; so does the city. What holds for a while becomes an alert on that node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from alerts import causes_words as words
+from alerts.causes_evidence import Evidence, Mask, Witnesses
+from alerts.causes_settings import CauseSettings
+from alerts.causes_tree import Explainer, Seen
+from alerts.fleet import NEVER, Fleet
+from alerts.topology import Topology
+from devices.sky import Sky
+from devices.transition import Transition
+
+NAME = "causes.found"
+
+
+@dataclass(slots=True)
+class Found:
+    """A node that explains, and since when; host times in epoch milliseconds.
+
+    Attributes:
+        since_ms: when it was first seen to explain.
+        onset_ms, cause, count, of, boxes, pole: as it was told.
+        open: whether people can have heard of it.
+        well_ms: since when hardly any of it is out, 0 for not.
+    """
+
+    since_ms: int
+    onset_ms: int
+    cause: str
+    count: int
+    of: int
+    boxes: int
+    pole: int
+    open: bool = False
+    well_ms: int = 0
+
+
+class Causes:
+    """Looks for causes.
+
+    Args:
+        settings: shares, windows and conditions.
+        topology: the tree, of the lamps that ``settings`` names.
+        sky: for local time.
+    """
+
+    def __init__(self, settings: CauseSettings, topology: Topology, sky: Sky) -> None:
+        self._settings, self._tree, self._sky = settings, topology, sky
+        registry = topology.registry
+        self._lamps = Witnesses(settings.lamp, registry, topology.lamps)
+        known = np.flatnonzero(topology.cabinet_row >= 0)
+        self._box_order = known[np.argsort(topology.cabinet_row[known])]
+        self._boxes = Witnesses(settings.cabinet, registry, topology.cabinet_row[self._box_order])
+        self._explainer = Explainer(settings, topology)
+        self.found: dict[str, Found] = {}
+        self.next_ms: int = NEVER
+
+    def look(self, fleet: Fleet, now_ms: int) -> list[Transition]:
+        """Return the alerts on nodes that begin or end now; looks at all lamps, every few seconds of host time."""
+        if fleet.resumed_ms != now_ms and now_ms < self.next_ms <= now_ms + self._settings.every_ms:
+            return []
+        self.next_ms = now_ms + self._settings.every_ms
+        lamps = self._lamps.look(fleet, now_ms) if len(self._lamps.rows) else None
+        boxes = self._boxes.look(fleet, now_ms) if len(self._boxes.rows) else None
+        if lamps is None:
+            return list(self._over(now_ms, "schedule_off"))
+        if not self.found and np.count_nonzero(lamps.out) < self._settings.least and not (
+            boxes is not None and boxes.dark.any()
+        ):  # fmt: skip
+            return []
+        seen = {one.node: one for one in self._explainer.highest(lamps, self._spread(boxes), fleet)}
+        return [*self._ended(seen, lamps, self._spread(boxes), now_ms), *self._begun(seen, now_ms)]
+
+    def _spread(self, boxes: Evidence | None) -> Evidence:
+        """Return what cabinets show, by their numbers in the tree; those that the registry lacks show nothing."""
+        count = len(self._tree.cabinets)
+        judged, dark, silent = (np.zeros(count, dtype=bool) for _ in range(3))
+        low, high = (np.zeros(count, dtype=np.int64) for _ in range(2))
+        out = Evidence(judged, dark, silent, low, high, np.full(count, -1, dtype=np.int8))
+        if boxes is not None:
+            for name in Evidence.__slots__:
+                getattr(out, name)[self._box_order] = getattr(boxes, name)
+        return out
+
+    # What begins and ends.
+
+    def _begun(self, seen: Mapping[str, Seen], now_ms: int) -> Iterator[Transition]:
+        for name, one in seen.items():
+            held = self.found.get(name)
+            if held is None:
+                held = self.found[name] = Found(now_ms, one.onset_ms, one.cause, one.count, one.of, one.boxes, one.pole)
+            elif not held.open:  # until it is told, more becomes known
+                held.onset_ms, held.cause, held.pole = one.onset_ms, one.cause, one.pole
+                held.count, held.of, held.boxes = one.count, one.of, one.boxes
+            held.well_ms = 0
+            held.since_ms = min(held.since_ms, now_ms)
+            if not held.open and now_ms - held.since_ms >= self._settings.hold_ms and not self._below_open(name):
+                held.open = True
+                yield self._tell(name, held, now_ms)
+
+    def _below_open(self, name: str) -> bool:
+        """Return whether a node above explains it already."""
+        return any(one != name and one in self.found and self.found[one].open for one in self._tree.upwards(name))
+
+    def _ended(
+        self, seen: Mapping[str, Seen], lamps: Evidence, boxes: Evidence, now_ms: int
+    ) -> Iterator[Transition]:  # fmt: skip
+        for name in [one for one in self.found if one not in seen]:
+            held = self.found[name]
+            if not held.open:
+                del self.found[name]
+                continue
+            if self._left(name, lamps.out, boxes.dark) > self._settings.clear_share * held.count:
+                held.well_ms = 0
+                continue
+            held.well_ms = min(held.well_ms, now_ms) or now_ms
+            if now_ms - held.well_ms >= self._settings.keep_ms:
+                del self.found[name]
+                yield self._tell(name, held, now_ms, "recovered")
+
+    def _left(self, name: str, out: Mask, down: Mask) -> int:
+        """Return how many lamps below a node are out still, all of a cabinet that is down among them."""
+        tree = self._tree
+        boxes = tree.inside(name)
+        if name.startswith("circuit:"):
+            return int(np.count_nonzero(out & (tree.circuit == tree.circuits.index(name))))
+        whole = down & boxes
+        lamps = boxes[tree.cabinet]
+        if name.startswith(("district:", "city:")) and self.found[name].cause not in ("communications", "dark"):
+            return int(tree.size_of_cabinet[whole].sum())  # lamps may take a report to say so; cabinets do not
+        return int(np.count_nonzero((out | down[tree.cabinet]) & lamps))
+
+    def _over(self, now_ms: int, reason: str) -> Iterator[Transition]:
+        found, self.found = self.found, {}
+        for name, held in found.items():
+            if held.open:
+                yield self._tell(name, held, now_ms, reason)
+
+    def _tell(self, name: str, held: Found, at_ms: int, over: str = "") -> Transition:
+        about = {"count": held.count, "of": held.of, "boxes": held.boxes, "pole": held.pole}
+        return words.told(
+            self._tree.registry, self._sky, name, held.onset_ms, held.cause, about, at_ms, over=over
+        )  # fmt: skip
+
+    # Memory.
+
+    def save(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Return everything that is remembered, as named arrays without objects."""
+        found = np.frombuffer(msgspec.msgpack.encode((self.next_ms, self.found)), dtype=np.uint8).copy()
+        return {NAME: found, **self._lamps.save("causes.lamps."), **self._boxes.save("causes.boxes.")}
+
+    def load(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
+        """Take over what was saved; nodes that are no longer there are let go."""
+        self._lamps.load(state, "causes.lamps.")
+        self._boxes.load(state, "causes.boxes.")
+        if NAME in state:
+            self.next_ms, found = msgspec.msgpack.decode(state[NAME].tobytes(), type=tuple[int, dict[str, Found]])
+            self.found = {name: one for name, one in found.items() if self._tree.knows(name)}
