@@ -72,6 +72,16 @@ RULE_KINDS: dict[str, RuleKind] = {
         ),
     ),
     "lighting_rate": RuleKind("alerts.lighting_rate", "LightingRateJudge", knows_kind=True),
+    "cycle": RuleKind(
+        "alerts.cycle",
+        "CycleJudge",
+        knows_kind=True,
+        without=(("keep", "a cycle rule clears after so long without a change, see 'quiet'; leave 'keep' out"),),
+    ),
+    "section": RuleKind("alerts.section", "SectionJudge", knows_kind=True),
+    "schedule": RuleKind("alerts.schedule", "ScheduleJudge", knows_kind=True),
+    "loop": RuleKind("alerts.loop", "LoopJudge", knows_kind=True),
+    "deviation": RuleKind("alerts.deviation", "DeviationJudge", knows_kind=True),
     "seepage": RuleKind(
         "alerts.seepage",
         "SeepageJudge",
@@ -82,5 +92,16 @@ RULE_KINDS: dict[str, RuleKind] = {
         ),
     ),
     "route_deviation": RuleKind("alerts.route_deviation", "RouteDeviationJudge", knows_kind=True),
+    "fence": RuleKind("alerts.fence", "FenceJudge", knows_kind=True),
+    "off_site": RuleKind("alerts.offsite", "OffSiteJudge", knows_kind=True),
+    "gps_trouble": RuleKind("alerts.gps", "GpsJudge", knows_kind=True),
+    "trip": RuleKind("alerts.trip", "TripJudge", knows_kind=True),
+    "rise": RuleKind("alerts.rise", "RiseJudge", knows_kind=True),
+    "sequence": RuleKind(
+        "alerts.sequence",
+        "SequenceJudge",
+        knows_kind=True,
+        without=(("for", "a sequence rule speaks as soon as the other follows; leave 'for' out"),),
+    ),
     "source_silent": RuleKind("alerts.source_silent", "SourceSilentJudge", knows_catalog=True),
 }
