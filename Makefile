@@ -1,5 +1,5 @@
 # Lamplighter 点灯人. `make demo` starts it, `make test` tests it; both do all their own set-up.
-.PHONY: demo run test check servers fuzz bench outage megacity rehearse screenshot wheel lock console ready ready-dev clean help
+.PHONY: demo run test check servers fuzz bench outage megacity rehearse score screenshot wheel lock console ready ready-dev clean help
 .DEFAULT_GOAL := help
 
 demo: ready console          ## a simulated city with everything running (FOR=60s stops by itself)
@@ -36,6 +36,9 @@ megacity: ready-dev          ## 815,000 devices and 20,000 readings a second on 
 
 rehearse: ready               ## the house in virtual time, everything failing (SEEDS=10000; SEED=4711 repeats one)
 	@.venv/bin/lamplighter rehearse $(if $(SEED),--seed $(SEED),$(if $(SEEDS),--seeds $(SEEDS))) $(ARGS)
+
+score: ready                  ## the rules' report card: docs/report-card.* on seeds B (SEEDS=A to tune)
+	@.venv/bin/lamplighter rules score --seeds $(or $(SEEDS),B) $(if $(filter A,$(SEEDS)),,--out docs) $(ARGS)
 
 screenshot: ready-dev console ## docs/images/console.png from a running demo
 	@.venv/bin/python -m scripts.picture

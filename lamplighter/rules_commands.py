@@ -107,6 +107,25 @@ def backtest(
     raise typer.Exit(run_backtest(settings_of(config), asked, round(time.time() * 1000)))
 
 
+@app.command("score")
+def score(
+    seeds: Annotated[str, typer.Option(help="A to tune on, B to report on.")] = "A",
+    family: Annotated[list[str] | None, typer.Option(help="Only this family; may be given more than once.")] = None,
+    small: Annotated[bool, typer.Option("--small", help="A small card, in seconds.")] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Courses played at a time, each in a process.")] = 2,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for report-card.md, .json and plots; left out: print only.")
+    ] = None,
+    baselines: Annotated[bool, typer.Option(help="Play naive and random alerts beside the rules.")] = True,
+    config: Config = None,
+) -> None:
+    """Play the rules over faults whose truth is known; exit status 1 where one falls below its floor."""
+    from lamplighter.score_command import Asked, run_score
+
+    asked = Asked(seeds, "small" if small else "full", tuple(family or ()), jobs, out, baselines)
+    raise typer.Exit(run_score(settings_of(config), asked))
+
+
 def read_tests(places: list[Path], rules: Path | None, usual: Path, catalog: Catalog) -> list[RuleTest]:
     """Read test files, with the rules that each names; raises one ConfigError with every problem of all of them.
 

@@ -29,6 +29,7 @@ class Said(NamedTuple):
         told_ms: when it was decided: what a crew would have seen.
         until_ms: when it ended, NEVER_MS where it was still open at the end.
         suppressed: another alert explains it, so nobody was called for it.
+        incident: what it was gathered into with others, for which people are told together; empty for none.
     """
 
     rule: str
@@ -38,6 +39,7 @@ class Said(NamedTuple):
     told_ms: int
     until_ms: int
     suppressed: bool = False
+    incident: str = ""
 
 
 @dataclass(frozen=True, slots=True)

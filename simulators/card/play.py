@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -87,7 +87,7 @@ class Listener:
     def _note(self, one: Transition, now_ms: int) -> None:
         if one.state == ACTIVE:
             # What was decided by readings of this step would have been decided as they came; the rest only now.
-            told_ms = one.at_ms if one.at_ms > self._before_ms else now_ms
+            told_ms = one.at_ms if one.at_ms >= self._before_ms else now_ms
             self._alerts[one.alert_id] = _Alert(one, min(told_ms, now_ms), NEVER_MS, one.incident, one.suppressed_by)
         elif one.alert_id in self._alerts:
             self._alerts[one.alert_id].until_ms = one.at_ms
@@ -102,7 +102,7 @@ class Listener:
         found = [
             Said(
                 one.begun.rule, one.begun.entity, one.begun.severity, one.begun.onset_ms, one.told_ms, one.until_ms,
-                bool(one.by) or one.incident in self._brief,
+                bool(one.by) or one.incident in self._brief, one.incident,
             )
             for one in self._alerts.values()
         ]  # fmt: skip
@@ -169,11 +169,48 @@ class Played:
     judging_s: dict[str, float] = field(default_factory=dict)
 
 
+def gathered(steps: Iterable[tuple[int, list[Batch]]], stride_ms: int) -> Iterator[tuple[int, list[Batch]]]:
+    """Yield steps of ``stride_ms`` at least, what came in between put together, one batch a kind.
+
+    Rules reckon in the readings' own time, so what they say of readings stays the same; what they say of the passing
+    of time comes up to a stride later. A pause of the course is not gathered over.
+    """
+    waiting: list[Batch] = []
+    since_ms = last_ms = -1
+    for now_ms, batches in steps:
+        if last_ms > since_ms and now_ms - last_ms > stride_ms:
+            yield last_ms, together(waiting, last_ms)
+            waiting, since_ms = [], last_ms
+        waiting += batches
+        if since_ms < 0 or now_ms - since_ms >= stride_ms:
+            yield now_ms, together(waiting, now_ms)
+            waiting, since_ms = [], now_ms
+        last_ms = now_ms
+    if last_ms > since_ms:
+        yield last_ms, together(waiting, last_ms)
+
+
+def together(batches: Sequence[Batch], now_ms: int) -> list[Batch]:
+    """Return batches put together, one a kind, those of a kind in their order, arrived at ``now_ms``."""
+    out: list[Batch] = []
+    for name in dict.fromkeys(batch.kind.name for batch in batches):
+        mine = [batch for batch in batches if batch.kind.name == name]
+        if len(mine) == 1:
+            out.append(replace(mine[0], arrival_ms=now_ms))
+            continue
+        columns = [np.concatenate([getattr(one, part) for one in mine]) for part in ("time_ms", "device")]
+        tables = [np.concatenate([getattr(one, part) for one in mine], axis=1) for part in ("values", "suspect")]
+        rest = [np.concatenate([getattr(one, part) for one in mine]) for part in ("sent_ms", "marks")]
+        out.append(Batch(mine[0].kind, now_ms, *columns, *tables, *rest))
+    return out
+
+
 def play(
     course: Course,
     listeners: Mapping[str, Listener],
     cpu_s: Callable[[], float],
     progress: Callable[[float], None] | None = None,
+    stride_ms: int = 0,
 ) -> Played:
     """Play a course to its end, every listener hearing the same.
 
@@ -181,13 +218,14 @@ def play(
         course: what happens.
         listeners: rule sets by name.
         cpu_s: CPU seconds of this process so far.
+        stride_ms: the engine is called so often at most; 0 for as often as the course steps.
         progress: told now and then which share of the course has been played.
     """
     observed = Observed(len(course.registry), course.start_ms)
     spent = dict.fromkeys(listeners, 0.0)
     generating, length = 0.0, max(1, course.end_ms - course.start_ms)
     begun = cpu_s()
-    for number, (now_ms, batches) in enumerate(course.steps()):
+    for number, (now_ms, batches) in enumerate(gathered(course.steps(), stride_ms)):
         observed.hear(batches, now_ms)
         made = cpu_s()
         generating += made - begun

@@ -178,7 +178,7 @@ def _count_fault(
     kind.cascade += int(found.cascade[number])
     if not fault.seen_ms:
         kind.unseen += 1
-    elif fault.due_ms > end_ms:
+    elif due_ms(fault, end_ms) > end_ms:
         kind.early += 1  # it may have been said, and need not have been yet
     else:
         kind.due += 1
@@ -195,6 +195,11 @@ def _count_fault(
         kind.delay_ms.append(one.told_ms - fault.seen_ms)
         kind.since_on_ms.append(one.told_ms - fault.on_ms)
         kind.overlap.append(_overlap(one, fault, end_ms))
+
+
+def due_ms(fault: Fault, end_ms: int) -> int:
+    """Return by when a fault must have been said: as it says itself, else before it or its course ends."""
+    return next((moment for moment in (fault.due_ms, fault.off_ms) if moment < NEVER_MS), end_ms)
 
 
 def _overlap(one: Said, fault: Fault, end_ms: int) -> float:

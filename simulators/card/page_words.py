@@ -1,0 +1,59 @@
+"""The fixed texts of the report card's page."""
+
+from __future__ import annotations
+
+from simulators.card.report import Report
+
+HEAD = """# Report card of the rules
+
+Written by `lamplighter rules score`; the same figures stand in [report-card.json](report-card.json). Every rule that is
+shipped is played, in virtual time, through the real engine and its root-cause stage, over simulated cities with faults
+whose truth is known. Rules are tuned on seeds A (1000 and on); what is reported comes from seeds B (2000 and on)."""
+
+AFTER = """## How it is counted
+
+- **An alert is about a fault** when its rule may say that kind of fault (the list of its injector), when both touch a
+  device in common (the alert names the fault's entity, what it is part of, or a part of it), and when it is told while
+  the fault lasts or within a grace after it: the rule's own waiting time and two report intervals, unless
+  `config/floors.yaml` gives another. One alert may be about several faults.
+- **Recall** counts faults that had to be said before their course ended and that at least one reading shows, and of
+  those the ones with a notified alert, of their own or of the fault that they are part of. Behind a plus sign stand
+  those that no reading shows or that had time left.
+- **Precision** counts notified alerts. An alert that another explains (the root-cause stage) is neither right nor
+  wrong. An alert beside a confounder, or of a rule that must not say the fault at hand, is false. Courses are much
+  richer in faults than a city, so precision in a city is lower: the rate of false alarms is the figure that carries
+  over.
+- **A device-day** is a day of a course on which the device reported. Intervals are exact at 95 %: Garwood's for rates,
+  Clopper and Pearson's for shares.
+- **Delay** runs from the first reading that shows the fault to the alert; the column beside it from the fault's true
+  beginning. Rules with a plain condition are held to `for` plus two of their devices' report intervals; those that
+  gather nights, cycles or trips are not.
+- **Alerts a fault** counts every notified alert for one fault only, over the faults that have any: 1 is a single alert.
+  **Overlap** is the time in which fault and first alert both held, over the time in which either did (median).
+- Neither point-adjusted nor windowed scores are used: they reward alerts at random."""
+
+
+def summary_zh(report: Report) -> str:
+    """Return a short summary in Chinese."""
+    card, floors = report.card, report.floors
+    total = card.total
+    judged = [one for one in card.kinds if one.recall.of]
+    reached = sum((one.recall.share or 0.0) >= floors["recall"] for one in judged)
+    rate = total.false_alarms
+    told = (
+        "–"
+        if rate.rate is None or rate.high is None
+        else f"{rate.rate:.2f}（95% 区间 {rate.low:.2f}～{rate.high:.2f}）"
+    )
+    open_ones = sum(not one.allowed for one in card.misses)
+    below = "全部达标。" if not card.misses else f"未达标 {len(card.misses)} 项，其中 {open_ones} 项尚无说明，见下表。"
+    return (
+        f"> **摘要**：全部规则在虚拟时间中对已知真值的模拟故障逐一评分（种子 {report.made.seeds}）。"
+        f"{len(judged)} 类故障中 {reached} 类检出率达到 {floors['recall']:.0%}；"
+        f"总检出率 {_percent(total.recall.share)}，"
+        f"总精确率 {_percent(total.precision.share)}；每万设备日误报 {told}，限值 {floors['false_alarms']:g}。{below}"
+    )
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.1%}"

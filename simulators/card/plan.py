@@ -1,0 +1,231 @@
+"""Which courses a report card plays, how large, from which seeds; and the playing of one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from alerts.expression_keys import Params
+from alerts.lightgroups import by_grid
+from alerts.offline import Params as OfflineParams
+from alerts.rules import Rule, RuleSet, parse_rules, read_rules
+from alerts.spans import report_s
+from devices.kinds import Catalog
+from devices.registry import Registry
+from devices.sky import Sky
+from simulators.card.baselines import NAIVE, RANDOM, load_naivety, naive_rules, random_alerts
+from simulators.card.floors import Floors, load_floors
+from simulators.card.match import Said, match
+from simulators.card.play import Listener, Played, Stage, play
+from simulators.card.tally import Tally, days_by_rule, tally
+from simulators.card.topology import Rows, Topology
+from simulators.course import Course, Size
+from simulators.faults import FAMILIES, KINDS
+
+OURS = "ours"
+SEEDS = {"A": 1_000, "B": 2_000}  # rules are tuned on A, the card is reported on B; the courses count up from here
+SEEDS_MOST = 1_000  # courses of one family, so that A and B never meet
+INTERVALS_OF_GRACE = 2
+LEAST_GRACE_MS = 5 * 60_000
+
+Stages = Callable[[RuleSet, Registry, Sky], Stage]
+
+
+class Share(NamedTuple):
+    """One family's part in a card: how large a course is, and how many of them, each from a seed of its own."""
+
+    size: Size
+    courses: int
+
+
+# The catalogue's sizing (alerting part 8): 20,000 lamps for 14 nights, 60 stations for 2 years from several seeds, for
+# all stations of a seed share its rain, 400 trucks for 90 duty days; and 200 faults of a kind.
+FULL = {
+    "lighting": Share(Size(5_000, 14, 50), 4),
+    "drainage": Share(Size(10, 120, 34), 6),
+    "manholes": Share(Size(1_500, 14, 50), 4),
+    "trucks": Share(Size(40, 15, 34), 6),
+    "system": Share(Size(1_000, 3, 50), 4),
+}
+SMALL = {
+    "lighting": Share(Size(300, 3, 4), 1),
+    "drainage": Share(Size(4, 3, 3), 1),
+    "manholes": Share(Size(80, 3, 4), 1),
+    "trucks": Share(Size(8, 2, 3), 1),
+    "system": Share(Size(120, 2, 3), 1),
+}
+STRIDE_MS = {
+    "lighting": 300_000,
+    "manholes": 300_000,
+    "drainage": 300_000,
+    "trucks": 60_000,
+}  # see play.gathered; reports are rarer
+PLANS = {"full": FULL, "small": SMALL}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One course to be played."""
+
+    family: str
+    seed: int
+    size: Size
+    baselines: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What a card is made from: rules, floors, and how the naive rules are made."""
+
+    rules: Path
+    floors: Path
+    naive: Path
+
+
+@dataclass(slots=True)
+class Dealt:
+    """What a course came to.
+
+    Attributes:
+        job: which.
+        tallies: by name of the rule set.
+        readings, devices, days: what was played.
+        generating_s, judging_s: CPU seconds, judging by name of the rule set.
+        naive_kept: rules that could not be made naive.
+    """
+
+    job: Job
+    tallies: dict[str, Tally]
+    readings: int
+    devices: int
+    days: float
+    generating_s: float
+    judging_s: dict[str, float]
+    naive_kept: list[str]
+
+
+def jobs(plan: Mapping[str, Share], seeds: str, families: Iterable[str], *, every_baseline: bool) -> list[Job]:
+    """Return the courses of a card, the largest first so that the last process is not left alone with one.
+
+    Args:
+        plan: how large, by family.
+        seeds: ``A`` or ``B``.
+        families: which of them; those without a course yet are left out.
+        every_baseline: play the baselines in every course; else in each family's first.
+    """
+    out = [
+        Job(family, SEEDS[seeds] + number, plan[family].size, every_baseline or number == 0)
+        for family in families
+        if family in plan and has_course(family)
+        for number in range(min(plan[family].courses, SEEDS_MOST))
+    ]
+    return sorted(out, key=lambda job: -job.size.devices * job.size.days)
+
+
+def has_course(family: str) -> bool:
+    """Return whether a family has a course."""
+    try:
+        return hasattr(import_module(f"simulators.courses.{family}"), "build")
+    except ModuleNotFoundError:
+        return False
+
+
+def deal(
+    job: Job,
+    files: Files,
+    catalog: Catalog,
+    cpu_s: Callable[[], float],
+    stages: Stages | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Dealt:
+    """Build a course, play it, and count what it came to.
+
+    Args:
+        job: which course.
+        files: rules and floors.
+        catalog: the kinds.
+        cpu_s: CPU seconds of this process so far.
+        stages: makes the root-cause stage for a registry; None for none.
+        progress: told which share has been played.
+    """
+    root, source = read_rules(files.rules)
+    rules, floors = parse_rules(root, catalog, source), load_floors(files.floors)
+    begun = cpu_s()
+    course: Course = import_module(f"simulators.courses.{job.family}").build(job.seed, job.size, catalog, rules)
+    building = cpu_s() - begun
+    stage = stages(rules, course.registry, course.sky) if stages is not None else None
+    listeners = {OURS: Listener(rules, course.registry, course.sky, stage)}
+    sets, kept = {OURS: rules}, list[str]()
+    if job.baselines:
+        sets[NAIVE], kept = naive_rules(root, rules, load_naivety(files.naive), catalog)
+        listeners[NAIVE] = Listener(sets[NAIVE], course.registry, course.sky)
+    played = play(course, listeners, cpu_s, progress, STRIDE_MS.get(job.family, 0))
+    if job.baselines:
+        sets[RANDOM] = rules
+        rng = np.random.default_rng([job.seed, 77])
+        span = (course.start_ms, course.end_ms)
+        played.said[RANDOM] = random_alerts(played.said[OURS], rules, course.registry, span, rng)
+    tallies = count(played, sets, floors, catalog)
+    days = (course.end_ms - course.start_ms) / 86_400_000
+    return Dealt(
+        job, tallies, played.readings, len(course.registry), days,
+        building + played.generating_s, played.judging_s, kept,
+    )  # fmt: skip
+
+
+def count(played: Played, sets: Mapping[str, RuleSet], floors: Floors, catalog: Catalog) -> dict[str, Tally]:
+    """Match what each set of rules has said with the truth, and count."""
+    course, out = played.course, dict[str, Tally]()
+    says = {kind: injector.rules for kind, injector in KINDS.items()}
+    for name, rules in sets.items():
+        topology = Topology(course.registry, merged_cells(course.registry, rules))
+        # What was said of the time before the course begins is not scored: nothing was watched then.
+        said: list[Said] = [one for one in played.said[name] if one.told_ms >= course.start_ms]
+        found = match(said, played.faults, topology, says, graces(sets[OURS], floors, catalog))
+        days = days_by_rule(rules, course.registry, played.device_days)
+        notices = played.notices.get(name, sum(not one.suppressed for one in said))
+        out[name] = tally(course.name, said, played.faults, found, days, course.end_ms, notices)
+    return out
+
+
+def graces(rules: RuleSet, floors: Floors, catalog: Catalog) -> dict[str, int]:
+    """Return by kind of fault how long after its end an alert may begin: as written, or after its rules' patience."""
+    known = {rule.id: rule for rule in rules}
+    out: dict[str, int] = {}
+    for kind, injector in KINDS.items():
+        own = [patience_ms(known[rule], catalog) for rule in injector.rules if rule in known]
+        out[kind] = floors.grace_ms.get(kind, max(own, default=LEAST_GRACE_MS))
+    return out
+
+
+def patience_ms(rule: Rule, catalog: Catalog) -> int:
+    """Return how long a rule may take to speak of what a reading has shown."""
+    kind = catalog[rule.device]
+    roles = [rule.role] if rule.role is not None else list(kind.roles)
+    if isinstance(rule.params, Params) and rule.role is None:
+        roles = list(rule.params.roles)
+    report = max(report_s(kind, role) for role in roles)
+    wait_ms = rule.for_ms
+    if isinstance(rule.params, OfflineParams):
+        wait_ms = rule.params.after.of(report)
+    return max(LEAST_GRACE_MS, wait_ms + round(INTERVALS_OF_GRACE * report * 1000))
+
+
+def merged_cells(registry: Registry, rules: RuleSet) -> dict[str, Rows]:
+    """Return the lamps of the grid cells that a lighting rate rule has put together, by the entity that it names."""
+    out: dict[str, Rows] = {}
+    for rule in rules:
+        least = getattr(rule.params, "grid_least", None)
+        if least is not None:
+            lamps = registry.rows_of(rule.device, rule.role)
+            grid = by_grid(registry, lamps, least)
+            out |= {f"grid:{name}": lamps[grid.member == k] for k, name in enumerate(grid.names)}
+    return out
+
+
+ALL_FAMILIES = tuple(FAMILIES)
