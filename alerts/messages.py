@@ -27,6 +27,9 @@ _OVER = {
 }
 
 
+_STAYS = {"en": "; the alert stays until somebody resets it", "zh": "；告警保持，须人工复位"}
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
     """What an alert is about, in words and on the map.
@@ -166,7 +169,7 @@ def _compose(
             lasted = _length((cleared_ms - onset_ms) / 60_000, language)
             text, comma = _OVER[language]
             where = comma.join([about.name, place] if place != _NOWHERE[language] else [about.name])
-            told[language] = text.format(title, where, why, lasted)
+            told[language] = text.format(title, where, why, lasted) + (_STAYS[language] if rule.latch else "")
             continue
         words = {
             "name": about.name,

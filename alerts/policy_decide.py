@@ -11,12 +11,20 @@ from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from alerts.policy import FLAPPING, SHELVED, Policy, Target
-from alerts.policy_match import Matcher, Quiet
+from alerts.policy_match import Alertlike, Matcher, Quiet
 from devices.transition import ACTIVE, CLEARED, Transition
 
 DUE, HELD, GATHERED, ROUTED, DROPPED, FAILED = "due", "held", "gathered", "routed", "dropped", "failed"
 NEVER_TOLD = (HELD, DROPPED)
 FLOOD, SUMMARY = "flood", "summary"
+
+
+class Head(Alertlike, Protocol):
+    """An open alert."""
+
+    @property
+    def alert_id(self) -> str:
+        """Return its id."""
 
 
 class Owed(Protocol):
@@ -68,7 +76,8 @@ class Situation:
         quiets: silences and windows that hold now.
         shelved: ids of alerts that are shelved now.
         flaps: pairs of rule and entity that flap now.
-        opened: ids of the alerts among the notices that are open.
+        opened: ids of the alerts and incidents among the held notices that are open.
+        heads: by incident, its open alerts that nothing explains.
         begun: what became of the notice of each alert's beginning, by alert and receiver.
         recent: alarms that each receiver was told within the flood's window.
         floods: receivers who are in a flood; changed by deciding.
@@ -82,19 +91,31 @@ class Situation:
     shelved: frozenset[str] = frozenset()
     flaps: frozenset[tuple[str, str]] = frozenset()
     opened: frozenset[str] = frozenset()
+    heads: Mapping[str, Sequence[Head]] = field(default_factory=dict)
     begun: dict[str, dict[str, str]] = field(default_factory=dict)
     recent: dict[str, int] = field(default_factory=dict)
     floods: set[str] = field(default_factory=set)
 
 
 def quiet_reason(situation: Situation, matcher: Matcher, notice: Transition) -> str:
-    """Return why nobody is told of an alert just now; empty for no reason."""
+    """Return why nobody is told of an alert or an incident just now; empty for no reason.
+
+    An incident is told of as soon as one of its alerts, which nothing else explains, has no such reason.
+    """
     if notice.alert_id in situation.shelved:
         return SHELVED
-    found = matcher.first(situation.quiets, notice)
-    if found is not None:
-        return f"{found.mark} {found.id}"
-    return FLAPPING if (notice.rule, notice.entity) in situation.flaps else ""
+    if (notice.rule, notice.entity) in situation.flaps:
+        return FLAPPING
+    heads = situation.heads.get(notice.incident or notice.alert_id, ())
+    reasons = [_reason(situation, matcher, one.alert_id, one) for one in heads]
+    return "" if "" in reasons else [*reasons, _reason(situation, matcher, notice.alert_id, notice)][0]
+
+
+def _reason(situation: Situation, matcher: Matcher, alert_id: str, alert: Alertlike) -> str:
+    if alert_id in situation.shelved:
+        return SHELVED
+    found = matcher.first(situation.quiets, alert)
+    return "" if found is None else f"{found.mark} {found.id}"
 
 
 def decide(situation: Situation, matcher: Matcher, fresh: Sequence[Owed], held: Sequence[Owed]) -> list[Decision]:

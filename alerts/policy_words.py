@@ -10,15 +10,12 @@ from dataclasses import replace
 from devices.transition import ACTIVE, CLEARED, SEVERITIES, Transition
 
 SUMMARY, HANDOVER, FLAPS, STEADY, PROFILE = "summary", "handover", "flapping", "steady", "profile"
+UNSHELVED = "unshelved"
 PLACES_TOLD, RULES_TOLD = 3, 5
 _TITLES: Mapping[str, Mapping[str, str]] = {
     SUMMARY: {"en": "Summary", "zh": "告警汇总"},
     HANDOVER: {"en": "Hand-over", "zh": "交接班"},
     PROFILE: {"en": "Profile switched", "zh": "切换预案"},
-}
-_LATCHED = {
-    "en": "; the alert stays until somebody resets it",
-    "zh": "；告警保持，须人工复位",
 }
 _SEVERITY = {
     "critical": {"en": "critical", "zh": "紧急"},
@@ -26,11 +23,6 @@ _SEVERITY = {
     "minor": {"en": "minor", "zh": "一般"},
     "info": {"en": "info", "zh": "提示"},
 }
-
-
-def latched(notice: Transition) -> Transition:
-    """Return the end of a latching rule's condition with the sentence that the alert stays."""
-    return replace(notice, message={language: text + _LATCHED[language] for language, text in notice.message.items()})
 
 
 def escalated(notice: Transition, label: str, minutes: int) -> Transition:
@@ -55,7 +47,7 @@ def flaps(notice: Transition, percent: float, changes: int) -> Transition:
         "zh": f" 频繁抖动：近期变化 {changes} 次，变化率 {percent:.0f}%。恢复稳定前不再逐条通知。",
     }
     told = {language: text + after.get(language, "") for language, text in notice.message.items()}
-    return replace(notice, state=FLAPS, message=told)
+    return replace(notice, state=FLAPS, message=told, turn=0)
 
 
 def steady(notice: Transition, percent: float, *, still_open: bool) -> Transition:
@@ -70,12 +62,18 @@ def steady(notice: Transition, percent: float, *, still_open: bool) -> Transitio
         known = notice.words.get(language, {})
         name = known.get("name") or notice.entity.partition(":")[2]
         told[language] = text.format(rule=known.get("rule") or notice.rule, name=name)
-    return replace(notice, state=STEADY, message=told)
+    return replace(notice, state=STEADY, message=told, turn=0)
+
+
+def unshelved(notice: Transition, until_ms: int) -> Transition:
+    """Return the notice that an alert is open when its shelf has ended."""
+    before = {"en": "Its time on the shelf is over, and it is still open. ", "zh": "搁置已到期，告警仍在。"}
+    return replace(_with(notice, UNSHELVED, before), turn=until_ms // 1000)
 
 
 def _with(notice: Transition, label: str, before: Mapping[str, str]) -> Transition:
     told = {language: before.get(language, "") + text for language, text in notice.message.items()}
-    return replace(notice, state=label, message=told)
+    return replace(notice, state=label, message=told, turn=0)
 
 
 def summary(

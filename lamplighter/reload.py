@@ -22,6 +22,8 @@ import numpy as np
 import structlog
 
 from alerts.engine import AWAY_MS, Engine
+from alerts.incidents import Incidents
+from alerts.inhibition import COMMON_CAUSE, Inhibition, load_inhibition
 from alerts.rules import RuleSet, load_rules
 from api.house import Reloaded
 from devices.payloads import Decoder
@@ -50,6 +52,8 @@ class _Made:
     sky: Sky
     engine: Engine
     decoder: Decoder
+    inhibition: Inhibition
+    incidents: Incidents
 
 
 class Reloader:
@@ -103,16 +107,18 @@ class Reloader:
         house, settings = self.house, self.house.settings
         version = house.operations.registry_version()
         rules = load_rules(settings.rules, house.catalog)
+        inhibition = load_inhibition(settings.inhibition, house.catalog)
         registry, decoder = house.registry, house.watch.decoder
         if version != self._version:
             registry = house.operations.load_registry(house.catalog)
             _same_rows(house.registry, registry)
             decoder = Decoder(registry, settings.city.id)
-        elif rules.source == house.rules.source:
+        elif (rules.source, inhibition.source) == (house.rules.source, house.inhibition.source):
             return None
         sky = Sky(registry, settings.city.timezone, rules.lighting)
         engine = Engine(rules, registry, sky, int(AWAY_MS * house.clock.speed))
-        return _Made(rules, registry, version, sky, engine, decoder)
+        incidents = Incidents(rules, registry, inhibition, house.timing, sky)
+        return _Made(rules, registry, version, sky, engine, decoder, inhibition, incidents)
 
     async def _hand_over(self, made: _Made) -> Reloaded:
         """Wait for the loop to be between two groups, and exchange the parts there."""
@@ -146,19 +152,21 @@ class Reloader:
     async def _exchange(self, made: _Made) -> Reloaded:
         """Exchange the parts; the loop waits meanwhile, and nothing else changes the engine."""
         house, old = self.house, self.house.engine
-        state = old.save()
+        state = {**old.save(), **house.watch.incidents.save()}
         await asyncio.to_thread(made.engine.load, state)
+        made.incidents.load(state)
         made.engine.version = old.version + 1
         try:
             opened = await asyncio.to_thread(house.operations.alerts, "open", limit=OPEN_MAX)
-            made.engine.compare(opened)
+            made.engine.compare(row for row in opened if row.rule != COMMON_CAUSE)
         except AWAY as trouble:
             log.warning("operations database refuses: alerts that no rule knows wait", why=in_words(trouble))
         before, after = house.rules, made.rules
         adopted = len(made.registry) - len(house.registry)
         renewed = made.registry is not house.registry
         house.rules, house.registry, house.sky, house.engine = made.rules, made.registry, made.sky, made.engine
-        house.watch.take_up(made.engine, made.decoder)
+        house.inhibition = made.inhibition
+        house.watch.take_up(made.engine, made.incidents, made.decoder)
         self._version = made.version
         await house.watch.save()
         gc.freeze()  # as at the start: the collector need not look at a large registry again and again

@@ -136,7 +136,9 @@ async def _ended(task: asyncio.Task[None]) -> None:
 async def _notify(house: House) -> None:
     while True:
         try:
+            await asyncio.to_thread(house.policy.round, house.now_ms())
             await house.notifier.deliver_due(house.now_ms())
+            house.policy.tell()
         except AWAY as trouble:
             log.warning("outbox refuses: notices wait in it", why=in_words(trouble), retry_in_s=OUTBOX_RETRY_S)
             await asyncio.sleep(OUTBOX_RETRY_S)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from devices.topics import CITY
@@ -118,16 +119,29 @@ class Api(_Part):
     language: Literal["zh", "en"] = "zh"
 
 
+_SUMMARY = re.compile(r"^(\d{1,6})([smh])$")
+
+
+def _seconds(text: str) -> int:
+    found = _SUMMARY.fullmatch(text)
+    return int(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]] if found else 0
+
+
 class Receiver(_Part):
     """Somebody to be told: ``url`` is ``log``, one of our own senders', or as apprise writes them.
 
     ``allow_private``: it may lie inside this network (our own senders). ``fallback``: the name of the receiver that
     gets what this one refuses or could not be told for a day. ``map``: osm, amap, none, or an address with {lat} {lon}.
     ``per_minute``: what is more than that waits; by default what Feishu and WeCom allow, and no limit for others.
+    ``team``: instead of an address, a team of the policy's roster: whoever is on duty is told. ``direct: false``: told
+    only as one of a team or of a chain. ``summary``: one notice in so long for all, such as 15m (docs/alerts.md).
     """
 
     name: str
-    url: str
+    url: str = ""
+    team: str = ""
+    direct: bool = True
+    summary: str = ""
     language: Literal["zh", "en"] = "zh"
     min_severity: Literal["critical", "major", "minor", "info"] = "minor"
     kinds: tuple[str, ...] = ()
@@ -135,6 +149,40 @@ class Receiver(_Part):
     fallback: str = ""
     map: str = "osm"
     per_minute: int | None = Field(default=None, ge=1, le=6000)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Receiver:
+        if bool(self.url) == bool(self.team):
+            raise ValueError("expected a 'url', or a 'team' whose people on duty have one")
+        if self.team and self.summary:
+            raise ValueError("a team has no 'summary'; its people may have one")
+        return self
+
+    @field_validator("summary")
+    @classmethod
+    def _a_while(cls, value: str) -> str:
+        if value and (_SUMMARY.fullmatch(value) is None or not 60 <= _seconds(value) <= 86_400):
+            raise ValueError("expected a length of time from 1m to 24h, such as 15m")
+        return value
+
+    @property
+    def summary_ms(self) -> int:
+        """Return how often it wants a summary, milliseconds; 0 for single notices."""
+        return _seconds(self.summary) * 1000 if self.summary else 0
+
+
+class Incidents(_Part):
+    """When people are told of incidents (docs/incidents.md).
+
+    ``group_wait_s``: an alert that something else may explain waits so long for it, and for others like it.
+    ``critical_wait_s``: so long waits what is critical. ``group_interval_s``: between two notices of one incident.
+    ``repeat_s``: what is major or critical, lasts and was taken on by nobody is told again; 0 for never.
+    """
+
+    group_wait_s: float = Field(default=180, ge=0, le=3600)
+    critical_wait_s: float = Field(default=0, ge=0, le=600)
+    group_interval_s: float = Field(default=300, ge=0, le=86_400)
+    repeat_s: float = Field(default=14_400, ge=0, le=7 * 86_400)
 
 
 class Settings(BaseSettings):
@@ -155,6 +203,9 @@ class Settings(BaseSettings):
     intake: Intake = Intake()
     api: Api = Api()
     notify: tuple[Receiver, ...] = (Receiver(name="log", url="log"),)
+    policy: Path | None = None
+    inhibition: Path = Field(default_factory=lambda: shipped("inhibition.yaml"))
+    incidents: Incidents = Incidents()
 
     @classmethod
     def settings_customise_sources(
@@ -168,6 +219,10 @@ class Settings(BaseSettings):
         """Let the environment win over the file."""
         del settings_cls, dotenv_settings
         return env_settings, init_settings, file_secret_settings
+
+    def told(self) -> tuple[Receiver, ...]:
+        """Return the receivers that are told of alerts by themselves, not only as one of a team or of a chain."""
+        return tuple(one for one in self.notify if one.direct)
 
     def operations_url(self) -> str:
         """Return the database URL of registry, alerts and outbox."""
@@ -195,7 +250,7 @@ def load_settings(path: Path | None) -> Settings:
 
 
 def _absolute(values: dict[str, Any], folder: Path) -> None:
-    for key in ("data", "rules"):
+    for key in ("data", "rules", "policy", "inhibition"):
         if isinstance(values.get(key), str):
             values[key] = folder / str(values[key])
     kinds = values.get("kinds")

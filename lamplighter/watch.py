@@ -18,11 +18,13 @@ import numpy.typing as npt
 import structlog
 
 from alerts.engine import Engine
+from alerts.incidents import Incidents
+from alerts.inhibition import COMMON_CAUSE
 from api.alerts import tell
 from api.live import Hub
 from devices.batch import Batch
+from devices.incident import Decided
 from devices.payloads import Decoder
-from devices.transition import Transition
 from ingest.gaps import Gaps
 from ingest.inbox import Delivery
 from ingest.limiter import Limiter
@@ -33,7 +35,7 @@ from lamplighter.clock import Clock, SetBack
 from lamplighter.readmission import Readmission
 from storage import snapshot
 from storage.journal import Journal, JournalError, Record
-from storage.operations import AWAY, Operations, in_words
+from storage.operations import AWAY, AlertRow, IncidentRow, Operations, ReceiverLike, in_words
 from storage.shipper import Shipper
 
 if TYPE_CHECKING:
@@ -87,8 +89,10 @@ class Watch:
         shipper: Shipper,
         hub: Hub,
         gaps: Gaps,
+        incidents: Incidents,
     ) -> None:
         self.settings = settings
+        self.receivers: Sequence[ReceiverLike] = settings.told()  # who may be told; a profile may want others
         self.clock = clock
         self.session = session
         self.decoder = decoder
@@ -98,6 +102,7 @@ class Watch:
         self.sieve = sieve
         self.journal = journal
         self.engine = engine
+        self.incidents = incidents
         self.operations = operations
         self.shipper = shipper
         self.hub = hub
@@ -109,7 +114,7 @@ class Watch:
         self.position = journal.end  # everything before it has been judged
         self._next_snapshot_s = 0.0
         shipper.judged = journal.start  # nothing is released before a snapshot covers it
-        self._owed: list[tuple[list[Transition], int]] = []  # decided in recovery, not yet committed
+        self._owed: list[tuple[Decided, int]] = []  # decided in recovery, not yet committed
 
     def recover(self, found: tuple[int, Mapping[str, npt.NDArray[np.generic]]] | None) -> int:
         """Bring engine and sieve to the end of the journal after a stop or a crash.
@@ -124,6 +129,7 @@ class Watch:
         if found is not None:
             judged_to, arrays = found
             self.engine.load(arrays)
+            self.incidents.load(arrays)
             self.gaps.load(arrays)
         self.shipper.judged = judged_to
         judged = 0
@@ -133,14 +139,14 @@ class Watch:
             if position > judged_to:
                 batches = [self._registered(batch) for batch in record.batches]
                 self.gaps.look(batches, self.engine.fleet)
-                self._recommit(self.engine.step(batches, record.now_ms), record.now_ms)
+                self._recommit(self._judge(batches, record.now_ms), record.now_ms)
                 judged += 1
         self.position = self.journal.end
         return judged
 
-    def take_up(self, engine: Engine, decoder: Decoder) -> None:
+    def take_up(self, engine: Engine, incidents: Incidents, decoder: Decoder) -> None:
         """Go on with other rules and a registry that has grown; called between two groups (lamplighter/reload.py)."""
-        self.engine, self.decoder = engine, decoder
+        self.engine, self.incidents, self.decoder = engine, incidents, decoder
         self.limiter.take_up(decoder)
         self.readmission.decoder = decoder
         self.gaps.take_up(decoder.registry)
@@ -200,7 +206,7 @@ class Watch:
         self.gaps.look(batches, self.engine.fleet)
         record = Record(now_ms, batches, decoded.rejects, decoded.received, duplicates)
         await self._keep(record, durable=bool(deliveries))
-        changes = self.engine.step(batches, now_ms)
+        changes = self._judge(batches, now_ms)
         if changes and not deliveries:  # a tick that a power cut took back would leave the books ahead of the engine
             await self._keep(record, durable=True, judged=True)
         await self._decide(changes, now_ms)
@@ -219,7 +225,7 @@ class Watch:
         """
         try:
             await asyncio.to_thread(self.journal.sync)
-            position, arrays = min(self.position, self.journal.end), {**self.engine.save(), **self.gaps.save()}
+            position, arrays = min(self.position, self.journal.end), self.remembered()
             await asyncio.to_thread(snapshot.save, self.settings.data / "snapshots", position, arrays)
         except (JournalError, OSError) as trouble:
             if not self.pulse.snapshot_trouble:
@@ -238,7 +244,8 @@ class Watch:
             del self._owed[0]
         try:
             opened = await asyncio.to_thread(self.operations.alerts, "open", limit=OPEN_MAX)
-            if lost := self.engine.compare(opened):
+            incidents = await asyncio.to_thread(self.operations.incidents, "open", limit=OPEN_MAX)
+            if lost := self.compare(opened, incidents):
                 log.warning("open alerts that no rule knows any more are cleared", alerts=lost)
             if readmitted := await self.readmission.at_start():
                 log.info("messages taken from quarantine", messages=readmitted)
@@ -296,7 +303,21 @@ class Watch:
                 self.pulse.journal_trouble = ""
                 return
 
-    async def _decide(self, changes: Sequence[Transition], now_ms: int) -> None:
+    def _judge(self, batches: Sequence[Batch], now_ms: int) -> Decided:
+        """Let the engine judge readings and the passing of time, and gather what it says into incidents."""
+        return self.incidents.step(self.engine.step(batches, now_ms), self.engine.fleet, now_ms)
+
+    def compare(self, opened: Sequence[AlertRow], incidents: Sequence[IncidentRow]) -> int:
+        """Compare engine and incidents with what is written down as open; return how many of it nobody remembers."""
+        of_rules = [row for row in opened if row.rule != COMMON_CAUSE]
+        lost = self.engine.compare(of_rules)
+        return lost + self.incidents.compare(opened, [row.as_change() for row in incidents])
+
+    def remembered(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Return everything that a restart must not forget, as named arrays."""
+        return {**self.engine.save(), **self.incidents.save(), **self.gaps.save()}
+
+    async def _decide(self, changes: Decided, now_ms: int) -> None:
         """Commit what follows from a group; a database that is locked, full or away is asked until it takes it.
 
         The engine has moved on already, so nothing may be acknowledged and no snapshot written before.
@@ -319,7 +340,7 @@ class Watch:
                 self.pulse.operations_trouble = ""
                 return
 
-    def _recommit(self, changes: list[Transition], now_ms: int) -> None:
+    def _recommit(self, changes: Decided, now_ms: int) -> None:
         """Commit in recovery; from the first that fails on all are owed, in their order, before new messages come."""
         try:
             if changes and not self._owed:
@@ -331,8 +352,11 @@ class Watch:
         if changes:
             self._owed.append((changes, now_ms))
 
-    def _commit(self, changes: Sequence[Transition], now_ms: int) -> None:
-        rows = self.operations.commit(changes, self.settings.notify, now_ms)
-        for change in changes:
+    def _commit(self, changes: Decided, now_ms: int) -> None:
+        rows = self.operations.commit(
+            changes.transitions, self.receivers, now_ms,
+            marks=changes.marks, incidents=changes.incidents, undecided=True,
+        )  # fmt: skip
+        for change in changes.transitions:
             self.pulse.transitions[change.rule, change.state] += 1
         tell(self.hub, rows, self.engine.registry)

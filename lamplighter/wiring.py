@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from alerts.engine import AWAY_MS, Engine
+from alerts.incident_notices import Timing
+from alerts.incidents import Incidents
+from alerts.inhibition import load_inhibition
 from alerts.notify import Notifier, Receiver
 from alerts.rules import load_rules
 from api.house import City, Figure, LightingRate, Part, Reloaded
@@ -25,6 +28,7 @@ from ingest.sieve import Sieve
 from lamplighter import __version__, health
 from lamplighter.clock import Clock
 from lamplighter.losses import Losses
+from lamplighter.policy_desk import PolicyDesk, policy_of
 from lamplighter.reload import Reloader
 from lamplighter.settings import Settings
 from lamplighter.watch import Watch
@@ -41,7 +45,12 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 def receivers_of(settings: Settings) -> list[Receiver]:
     """Return whom the settings want told."""
-    return [Receiver(**dict(one), console=settings.api.public_url) for one in settings.notify]
+    apart = {"team", "direct", "summary"}  # what the policy needs to know, not who sends (lamplighter/policy_desk.py)
+    return [
+        Receiver(**{name: value for name, value in one if name not in apart}, console=settings.api.public_url)
+        for one in settings.notify
+        if one.url
+    ]
 
 
 class House:
@@ -61,6 +70,7 @@ class House:
         self.catalog = load_catalog(*settings.kinds)
         self.rules = load_rules(settings.rules, self.catalog)
         receivers = receivers_of(settings)
+        policy = policy_of(settings)
         settings.data.mkdir(parents=True, exist_ok=True)
         with ExitStack() as opened:
             opened.callback(lock_folder(settings.data).close)
@@ -70,6 +80,8 @@ class House:
             self.registry = self.operations.load_registry(self.catalog)
             self.sky = Sky(self.registry, settings.city.timezone, self.rules.lighting)
             self.engine = Engine(self.rules, self.registry, self.sky, int(AWAY_MS * clock.speed))
+            self.inhibition = load_inhibition(settings.inhibition, self.catalog)
+            self.timing = timing_of(settings)
             self._snapshot = snapshot.load(settings.data / "snapshots")
             self.journal = Journal(
                 settings.data / "journal",
@@ -98,9 +110,11 @@ class House:
                 self.shipper,
                 self.hub,
                 self.gaps,
+                Incidents(self.rules, self.registry, self.inhibition, self.timing, self.sky),
             )
             self.losses = Losses(settings.data, self.session, self.gaps, clock.now_ms, clock.speed)
             self.notifier = Notifier(self.operations, receivers)
+            self.policy = PolicyDesk(self, policy)
             self.reloader = Reloader(self, registry_version)
             self._opened = opened.pop_all()
 
@@ -180,6 +194,13 @@ def lighting_figures(engine: Engine, now_ms: int) -> list[Mapping[str, Any]]:
             found: list[Mapping[str, Any]] = figures(engine.fleet, now_ms)
             return found
     return []
+
+
+def timing_of(settings: Settings) -> Timing:
+    """Return when people are told of incidents, as the settings want it."""
+    told = settings.incidents
+    waits = (told.group_wait_s, told.critical_wait_s, told.group_interval_s, told.repeat_s)
+    return Timing(*(round(seconds * 1000) for seconds in waits))
 
 
 def lock_folder(folder: Path) -> TextIO:

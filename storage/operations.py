@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from devices.incident import IncidentChange, Mark
 from devices.kinds import Catalog
 from devices.payloads import Reject
 from devices.registry import Asset, Permit, Registry, Road
 from devices.transition import Transition
-from storage import alertbook, assetbook, outbox, quarantine, tally
+from storage import alertbook, assetbook, incidentbook, outbox, quarantine, tally
 from storage.alertbook import AlertRow
 from storage.assetbook import ImportSummary
 from storage.database import AWAY, Database, in_words
+from storage.incidentbook import IncidentRow
 from storage.migrations import SchemaTooNewError, migrate
 from storage.outbox import GivenUp, OutboxRow, ReceiverLike
+from storage.policybook import PolicyBook
 from storage.quarantine import Choice, Limits, QuarantineRow, Still
 from storage.records import UNKNOWN
+from storage.shipped import Shipped
 
 __all__ = [
     "AWAY",
@@ -25,6 +28,7 @@ __all__ = [
     "Choice",
     "GivenUp",
     "ImportSummary",
+    "IncidentRow",
     "Limits",
     "Operations",
     "OutboxRow",
@@ -41,32 +45,13 @@ REGISTRY_FILE = "registry.columns"
 _POSITION, _STORED, _QUARANTINED, _KEPT = "shipped_position", "stored:", "quarantined:", "kept:"
 
 
-@dataclass(frozen=True, slots=True)
-class Shipped:
-    """How far the journal has been shipped, and what became of it.
-
-    Attributes:
-        position: everything before it is in the time-series store or in quarantine.
-        stored, quarantined: readings by kind name.
-        replayed: messages of ``quarantined`` that were read after all, by kind name.
-        kept: readings that the journal had kept at ``position`` by its own count, by kind name.
-        confirmed: the store had everything before it for good when it was last asked (storage/hold.py).
-        store_started_ms: since when the store ran then; 0 where it did not tell.
-    """
-
-    position: int
-    stored: dict[str, int]
-    quarantined: dict[str, int]
-    kept: dict[str, int]
-    replayed: dict[str, int] = field(default_factory=dict)
-    confirmed: int = 0
-    store_started_ms: int = 0
-
-
 class Operations:
     """One city's operations database. Every method is one transaction; methods may be called from several threads.
 
     Any method raises one of ``AWAY`` when the database is locked for long, full or not there; nothing was changed then.
+
+    Attributes:
+        policy: what operators say of alerts, and how notices are told.
 
     Args:
         url: SQLAlchemy URL; SQLite by default, PostgreSQL by URL.
@@ -88,6 +73,7 @@ class Operations:
         self._database = Database(url)
         self._cache = cache or (self._database.file and self._database.file.with_name(REGISTRY_FILE))
         self._limits = limits or Limits()
+        self.policy = PolicyBook(self._database)
         try:
             migrate(self._database)
         except BaseException:
@@ -124,16 +110,27 @@ class Operations:
     # Alerts
 
     def commit(
-        self, transitions: Sequence[Transition], receivers: Sequence[ReceiverLike], now_ms: int
+        self,
+        transitions: Sequence[Transition],
+        receivers: Sequence[ReceiverLike],
+        now_ms: int,
+        *,
+        marks: Sequence[Mark] = (),
+        incidents: Sequence[IncidentChange] = (),
+        undecided: bool = False,
     ) -> list[AlertRow]:
         """Write decisions down together with the notices they owe; return the alerts that are new or changed.
 
+        With ``undecided`` the policy's next round says how notices are told (Operations.policy).
         What is known already changes nothing and owes nothing: the journal may be judged again after a crash.
         """
-        if not transitions:
+        if not (transitions or marks or incidents):
             return []
         with self._database.writing() as connection:
-            return alertbook.commit(self._database, connection, transitions, receivers, now_ms)
+            return alertbook.commit(
+                self._database, connection, transitions, receivers, now_ms,
+                marks=marks, incidents=incidents, undecided=undecided,
+            )  # fmt: skip
 
     def alerts(
         self,
@@ -145,7 +142,7 @@ class Operations:
         *,
         entity: str | None = None,
     ) -> list[AlertRow]:
-        """Return alerts, newest first; ``state`` may also be ``open``: active or acknowledged."""
+        """Return alerts, newest first; ``state`` may also be ``open`` (or taken on) or ``standing`` (or latched)."""
         with self._database.reading() as connection:
             return alertbook.find(
                 connection, state=state, rule=rule, kind=kind, entity=entity, limit=limit, before_ms=before_ms
@@ -160,6 +157,34 @@ class Operations:
         """Take an active alert over; one that is acknowledged or cleared already stays as it is."""
         with self._database.writing() as connection:
             return alertbook.acknowledge(connection, alert_id, who, note, now_ms)
+
+    def alerts_of(self, incident_id: str, limit: int = 1000) -> list[AlertRow]:
+        """Return the alerts of an incident, those that stand for themselves first, then the newest."""
+        with self._database.reading() as connection:
+            return alertbook.of_incident(connection, incident_id, limit)
+
+    # Incidents
+
+    def incidents(self, state: str | None = None, limit: int = 200, before_ms: int | None = None) -> list[IncidentRow]:
+        """Return incidents, newest first; ``state`` may also be ``open``: active or acknowledged."""
+        with self._database.reading() as connection:
+            return incidentbook.find(connection, state=state, limit=limit, before_ms=before_ms)
+
+    def incident(self, incident_id: str) -> IncidentRow | None:
+        """Return one incident, None where there is none of that id."""
+        with self._database.reading() as connection:
+            return incidentbook.get(connection, incident_id)
+
+    def acknowledge_incident(self, incident_id: str, who: str, note: str, now_ms: int) -> list[AlertRow]:
+        """Take an active incident on with all its alerts that nobody has; return these alerts."""
+        with self._database.writing() as connection:
+            ids = incidentbook.acknowledge(connection, incident_id, who, note, now_ms)
+            return [row for name in ids if (row := alertbook.get(connection, name)) is not None]
+
+    def incident_counts(self) -> tuple[dict[str, int], int, dict[str, int]]:
+        """Return open incidents by severity, open alerts that others explain, and notices owed by cause."""
+        with self._database.reading() as connection:
+            return (*incidentbook.counts(connection), incidentbook.notices_by_cause(connection))
 
     # The outbox
 

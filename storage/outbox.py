@@ -9,11 +9,12 @@ from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import BigInteger, Connection, Select, and_, bindparam, func, or_, select, update
 
-from devices.transition import ACTIVE, CLEARED, SEVERITIES, Transition
+from devices.transition import SEVERITIES, Transition
 from storage import tables
 from storage.database import Database
 
 DUE, SENT, FAILED = "due", "sent", "failed"
+NEW = "new"  # owed, and nobody has decided yet how it is told: the policy's next round does (storage/policybook.py)
 AHEAD_MS = 600_000  # no retry waits so long: a notice due later was decided before the clock was set back
 
 
@@ -22,11 +23,11 @@ def _due() -> Select[Any]:
     table, before = tables.outbox, tables.outbox.alias()
     now_ms, far_ms = bindparam("now_ms", type_=BigInteger), bindparam("far_ms", type_=BigInteger)
     ripe = or_(table.c.due_ms <= now_ms, table.c.due_ms > far_ms)
-    its_key = table.c.alert_id + f":{ACTIVE}:" + table.c.receiver  # keys are indexed
+    same = and_(before.c.alert_id == table.c.alert_id, before.c.receiver == table.c.receiver, before.c.id < table.c.id)
     waits = and_(before.c.due_ms > now_ms, before.c.due_ms <= far_ms)
-    out_of_turn = select(before.c.id).where(before.c.key == its_key, waits).exists()
+    out_of_turn = select(before.c.id).where(same, waits).exists()
     others = table.c.receiver.not_in(bindparam("without", expanding=True))
-    query = select(table).where(ripe, others, or_(table.c.state != CLEARED, ~out_of_turn))
+    query = select(table).where(ripe, others, ~out_of_turn)
     return query.order_by(table.c.id).limit(bindparam("most", type_=BigInteger))
 
 
@@ -55,7 +56,7 @@ class OutboxRow:
 
     Attributes:
         id: number in the outbox.
-        key: ``alert:state:receiver``; a receiver that sees a key twice has been told twice.
+        key: as Transition.key gives it; a receiver that sees a key twice has been told twice.
         transition: what to tell.
         receiver: name of the receiver.
         created_ms, due_ms: when it was decided, and when to try (again).
@@ -101,20 +102,29 @@ def wants(receiver: ReceiverLike, transition: Transition) -> bool:
     return grave_enough and (not receiver.kinds or transition.kind in receiver.kinds)
 
 
-def owed(transition: Transition, receivers: Sequence[ReceiverLike], now_ms: int) -> list[dict[str, Any]]:
-    """Return one outbox row for each receiver that wants to be told of a transition."""
-    notice = _notice(transition)
+def owed(
+    transition: Transition, receivers: Sequence[ReceiverLike], now_ms: int, *, undecided: bool = False
+) -> list[dict[str, Any]]:
+    """Return one outbox row for each receiver that wants to be told of a transition.
+
+    Args:
+        transition: what to tell.
+        receivers: who may want it.
+        now_ms: when it was decided.
+        undecided: a policy will say how it is told; until then it is not due.
+    """
+    notice = notice_of(transition)
     return [
         {
-            "key": f"{transition.alert_id}:{transition.state}:{receiver.name}",
+            "key": transition.key(receiver.name),
             "alert_id": transition.alert_id,
             "state": transition.state,
             "receiver": receiver.name,
             "notice": notice,
             "created_ms": now_ms,
-            "due_ms": now_ms,
+            "due_ms": None if undecided else now_ms,
             "attempts": 0,
-            "status": DUE,
+            "status": NEW if undecided else DUE,
             "error": "",
         }
         for receiver in receivers
@@ -161,7 +171,7 @@ def pass_on(database: Database, connection: Connection, number: int, receiver: s
     table = tables.outbox
     row = connection.execute(select(table).where(table.c.id == number)).mappings().one()
     fresh = {name: row[name] for name in ("alert_id", "state", "notice")}
-    key = f"{row['alert_id']}:{row['state']}:{receiver}"
+    key = transition_of(row["notice"]).key(receiver)
     state = {"created_ms": now_ms, "due_ms": now_ms, "attempts": 0, "status": DUE, "error": ""}
     add(database, connection, [{"key": key, "receiver": receiver, **fresh, **state}])
 
@@ -180,11 +190,12 @@ def given_up(connection: Connection, since_ms: int) -> list[GivenUp]:
 
 
 def counts(connection: Connection) -> dict[str, int]:
-    """Return how many notices are due, sent and failed."""
+    """Return how many notices are due (nobody has decided on some of them), sent, failed, and held or gathered."""
     table = tables.outbox
     found = dict.fromkeys((DUE, SENT, FAILED), 0)
     for status, number in connection.execute(select(table.c.status, func.count()).group_by(table.c.status)):
-        found[status] = number
+        word = DUE if status == NEW else status
+        found[word] = found.get(word, 0) + number
     return found
 
 
@@ -196,13 +207,14 @@ def sent_by_rule(connection: Connection) -> dict[str, int]:
     return {row[0]: row[1] for row in found}
 
 
-def transition_of(notice: dict[str, Any]) -> Transition:
+def transition_of(notice: Mapping[str, Any]) -> Transition:
     """Return the transition that a notice tells of."""
     place = {name: math.nan if notice[name] is None else notice[name] for name in ("lon", "lat")}
     return Transition(**{**notice, **place})
 
 
-def _notice(transition: Transition) -> dict[str, Any]:
+def notice_of(transition: Transition) -> dict[str, Any]:
+    """Return a transition in the form in which the outbox keeps it."""
     notice: dict[str, Any] = {name: getattr(transition, name) for name in Transition.__slots__}
     notice["values"] = finite(transition.values)
     for name in ("lon", "lat"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lamplighter.rehearsal import books
+from storage.policyrows import GATHERED
 
 if TYPE_CHECKING:
     from lamplighter.rehearsal.play import Rehearsal
@@ -84,8 +85,11 @@ def _not_through(play: Rehearsal, house: House) -> list[str]:
 
 def _not_told(play: Rehearsal, house: House) -> list[str]:
     found = []
-    if due := house.operations.outbox_counts()["due"]:
+    counts = house.operations.outbox_counts()
+    if due := counts["due"] + counts.get(GATHERED, 0):
         found.append(f"{due} notices due")
+    if waiting := [row.id for row in house.operations.incidents("open", limit=1000) if row.told_ms is None]:
+        found.append(f"{len(waiting)} incidents wait to be told")
     opened = {(row.rule, row.entity) for row in house.operations.alerts("open", limit=1000)}
     if missed := sorted(play.town.must_be_open - opened):
         found.append(f"not told: {missed[:EVIDENCE]}")

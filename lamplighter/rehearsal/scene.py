@@ -10,16 +10,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lamplighter.clock import Clock
-from lamplighter.settings import Broker, City, Journal, Receiver, Settings, Store
+from lamplighter.settings import Broker, City, Incidents, Journal, Receiver, Settings, Store
 from simulators.stage import town
 from simulators.stage.dice import Dice
 from storage.operations import Operations
 
+WAITS_S = (0.0, 1.5, 4.0)  # how long an alert waits for what explains it
 HOLDS_S = (0.0, 2.0, 5.0)  # how long after its yes the store may forget
 RECEIVERS = (
     Receiver(name="crew", url="log", min_severity="info"),
     Receiver(name="office", url="log", min_severity="major", language="en"),
 )
+
+POLICY = """
+flood: {starts: 4, ends: 2, within: 5s}
+flapping: false
+"""  # floods are short here, so that each ends, and its summary is told, before the play does
 
 
 class StagedClock(Clock):
@@ -42,10 +48,13 @@ def draw_settings(folder: Path, plan: Dice) -> Settings:
         city=City(id=town.CITY, timezone=town.ZONE),
         data=folder,
         rules=_shared()[0],
+        policy=_shared()[0].with_name("policy.yaml"),
         store=Store(kind="influxdb", token=town.CITY, hold_s=plan.pick(HOLDS_S)),
         broker=Broker(keep_alive_s=plan.pick((5, 10, 30)), receive_maximum=plan.pick((10, 100, 8192))),
         journal=Journal(limit_gb=plan.pick((0.0003, 0.01, 1.0))),
         notify=RECEIVERS,
+        inhibition=_shared()[0].with_name("inhibition.yaml"),
+        incidents=Incidents(group_wait_s=plan.pick(WAITS_S), group_interval_s=2),
     )
 
 
@@ -61,6 +70,8 @@ def _shared() -> tuple[Path, Path]:
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     rules, database = folder / "rules.yaml", folder / "operations.db"
     rules.write_text(town.RULES, encoding="utf-8")
+    (folder / "policy.yaml").write_text(POLICY, encoding="utf-8")
+    (folder / "inhibition.yaml").write_text(town.INHIBITION, encoding="utf-8")
     operations = Operations(f"sqlite:///{database}")
     operations.import_assets(town.assets())
     operations.close()

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from alerts.escalation import AGAIN
+from alerts.policy_words import SUMMARY
 from devices.batch import MARK_FUTURE, MARK_LATE
 from devices.transition import ACTIVE, CLEARED, SEVERITIES, alert_id
 from lamplighter.rehearsal import books
@@ -31,6 +33,7 @@ def at_the_end(play: Rehearsal) -> Iterator[str]:
     yield from _store_is_journal(play, house)
     yield from _quarantine(play, house)
     yield from _alerts(house, records)
+    yield from _gathered(play, house)
     yield from _notices(play, house)
     told = house.session.counters["session_lost"]
     if told < play.sessions_lost:
@@ -123,20 +126,72 @@ def _about(rule: str, entity: str, onset_ms: int) -> str:
     return f"{rule} on {entity} since {onset_ms}"
 
 
-def _notices(play: Rehearsal, house: House) -> Iterator[str]:
-    """Check that each transition reached each receiver, in order, under its key, and nothing else did (I4)."""
+def _gathered(play: Rehearsal, house: House) -> Iterator[str]:
+    """Check that each alert is told in its incident, or explained by another that is; or over before it was told."""
+    incidents = {row.id: row for row in house.operations.incidents(limit=100_000)}
+    alerts = {row.id: row for row in house.operations.alerts(limit=100_000)}
+    wait_ms = house.settings.incidents.group_wait_s * 1000
+    for row in alerts.values():
+        about = _about(row.rule, row.entity, row.onset_ms)
+        incident = incidents.get(row.incident)
+        if incident is None:
+            yield f"{about} belongs to no incident"
+            return
+        parent = alerts.get(row.suppressed_by)
+        if row.suppressed_by and (parent is None or parent.incident != row.incident):
+            yield f"{about} is explained by {row.suppressed_by}, which is {parent and 'in another incident'}"
+            return
+        if incident.told_ms is not None or incident.reason == "merged":
+            continue
+        if incident.state != CLEARED or incident.reason != "brief":
+            yield f"{about}: nobody was told of its incident {incident.id}, {incident.state} {incident.reason}"
+            return
+        lasted_ms = (incident.closed_ms or 0) - incident.opened_ms
+        if lasted_ms >= wait_ms and "clock jumps" not in {fault.name for fault in play.faults}:
+            yield f"{about}: nobody was told of its incident, which lasted {lasted_ms} ms"
+            return
+
+
+def _owed(house: House) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
+    """Return the keys that each receiver must have been shown, and those that it may have been shown.
+
+    What has become graver owes its later notices to those who were not to be told of the first.
+    """
     owed: set[tuple[str, str]] = set()
-    for row in house.operations.alerts(limit=100_000):
-        states = [state for state, at in ((ACTIVE, row.active_ms), (CLEARED, row.cleared_ms)) if at is not None]
+    allowed: set[tuple[str, str]] = set()
+    for row in house.operations.incidents(limit=100_000):
+        if row.told_ms is None:
+            continue
+        turns = [f"{row.id}:{ACTIVE}{n if n > 1 else ''}" for n in range(1, row.notices + 1)]
+        ends = [f"{row.id}:{CLEARED}"] if row.state == CLEARED and row.reason == "recovered" else []
         for receiver in house.settings.notify:
-            if SEVERITIES.index(row.severity) <= SEVERITIES.index(receiver.min_severity):
-                owed |= {(receiver.name, f"{row.id}:{state}:{receiver.name}") for state in states}
+            if SEVERITIES.index(row.severity) > SEVERITIES.index(receiver.min_severity):
+                continue
+            wants_all = receiver.min_severity == SEVERITIES[-1]
+            keys = [*(turns if wants_all else turns[-1:]), *ends]
+            owed |= {(receiver.name, f"{key}:{receiver.name}") for key in keys}
+            allowed |= {(receiver.name, f"{key}:{receiver.name}") for key in [*turns, *ends]}
+    return owed, allowed
+
+
+def _notices(play: Rehearsal, house: House) -> Iterator[str]:
+    """Check that each incident reached each receiver, in order, under its keys, and nothing else did (I4).
+
+    In a flood of alarms it may have reached one in a summary, which must have reached that one.
+    """
+    owed, allowed = _owed(house)
     shown: dict[tuple[str, str], list[tuple[float, bool]]] = {}
     for told in play.phones.told:
         shown.setdefault((told.receiver, told.key), []).append((told.at_s, told.answered))
-    if missed := sorted(owed - shown.keys() - play.phones.refused):
+    fates = house.operations.policy.fates()
+    summaries = {(key.rpartition(":")[2], key) for key in fates if f":{SUMMARY}:" in key}
+    summed = {(key.rpartition(":")[2], key): (key.rpartition(":")[2], why) for key, (_, why) in fates.items()}
+    reached = shown.keys() | play.phones.refused
+    owed -= {one for one in owed if summed.get(one) in summaries & reached}
+    if missed := sorted((owed | summaries) - reached):
         yield f"{len(missed)} notices reached nobody: {missed[:EVIDENCE]}"
-    if invented := sorted(shown.keys() - owed):
+    repeated = {(key.rpartition(":")[2], key) for key in fates if f":{AGAIN}-" in key}  # an hour passed, by the clock
+    if invented := sorted(shown.keys() - allowed - summaries - repeated):
         yield f"{len(invented)} notices tell of nothing that was decided: {invented[:EVIDENCE]}"
     for (who, key), times in shown.items():
         for (before_s, answered), (at_s, _) in pairwise(times):

@@ -1,0 +1,177 @@
+"""What the policy's round looks at: notices that nobody has decided on, what holds them back, and what is due."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import func, select
+
+from devices.transition import ACTIVE, CLEARED
+from storage import alertbook, outbox, tables
+from storage.alertbook import STANDING, AlertRow
+from storage.database import Database, chunks
+from storage.outbox import NEW
+from storage.policyrows import COUNTED, GATHERED, HELD, LOOKED_AT, ROUTED, Chain, Flap, Notice, Standing
+
+
+class PolicyLooks:
+    """Questions of the policy to one operations database; each is one transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def fresh(self) -> list[Notice]:
+        """Return the oldest notices that nobody has decided on."""
+        return self._notices(tables.outbox.c.status == NEW, LOOKED_AT)
+
+    def held(self) -> list[Notice]:
+        """Return the notices that are held back for now."""
+        return self._notices(tables.outbox.c.status == HELD, LOOKED_AT * 10)
+
+    def gathered(self, receiver: str) -> list[Notice]:
+        """Return the notices that wait for a receiver's next summary."""
+        box = tables.outbox
+        return self._notices((box.c.status == GATHERED) & (box.c.receiver == receiver), LOOKED_AT * 10)
+
+    def gathering(self) -> dict[str, tuple[int, str]]:
+        """Return by receiver since when its summary gathers, and why."""
+        box = tables.outbox
+        query = select(box.c.receiver, func.min(box.c.created_ms), func.min(box.c.error)).where(
+            box.c.status == GATHERED
+        )
+        with self._database.reading() as connection:
+            found = connection.execute(query.group_by(box.c.receiver)).all()
+        return {row[0]: (row[1], row[2]) for row in found}
+
+    def _notices(self, where: Any, limit: int) -> list[Notice]:  # noqa: ANN401 - an expression of SQLAlchemy
+        box = tables.outbox
+        query = select(box).where(where).order_by(box.c.id).limit(limit)
+        with self._database.reading() as connection:
+            return [_notice(row) for row in connection.execute(query).mappings()]
+
+    def about(self, ids: Collection[str]) -> dict[str, AlertRow]:
+        """Return alerts by id."""
+        with self._database.reading() as connection:
+            return alertbook.get_many(connection, list(ids))
+
+    def begun(self, ids: Collection[str]) -> dict[str, dict[str, str]]:
+        """Return what became of the notices of alerts' beginnings, by alert and receiver."""
+        box, found = tables.outbox, dict[str, dict[str, str]]()
+        with self._database.reading() as connection:
+            for part in chunks(list(ids)):
+                query = select(box.c.alert_id, box.c.receiver, box.c.status).where(
+                    box.c.alert_id.in_(part), box.c.state == ACTIVE
+                )
+                for row in connection.execute(query.order_by(box.c.id)):
+                    of_alert = found.setdefault(row.alert_id, {})
+                    if of_alert.get(row.receiver) not in (*COUNTED, ROUTED):  # one that was told outweighs the others
+                        of_alert[row.receiver] = row.status
+        return found
+
+    def standing_of(self, ids: Collection[str]) -> dict[str, Standing]:
+        """Return how what notices are about stands now, incidents before alerts of the same id."""
+        found: dict[str, Standing] = {}
+        with self._database.reading() as connection:
+            for table in (tables.alerts, tables.incidents):
+                columns = (table.c.id, table.c.state, table.c.severity, table.c.acknowledged_ms)
+                for part in chunks(list(ids)):
+                    for row in connection.execute(select(*columns).where(table.c.id.in_(part))):
+                        before = found.get(row.id)
+                        taken = row.acknowledged_ms is not None or (before is not None and before.acknowledged)
+                        is_open = row.state != CLEARED or (before is not None and before.is_open)
+                        found[row.id] = Standing(is_open, row.severity, taken)
+        return found
+
+    def heads(self, incidents: Collection[str]) -> dict[str, list[AlertRow]]:
+        """Return the standing alerts of incidents that nothing explains, by incident."""
+        found: dict[str, list[AlertRow]] = {}
+        with self._database.reading() as connection:
+            for part in chunks(list(incidents)):
+                for row in alertbook.heads(connection, part):
+                    found.setdefault(row.incident, []).append(row)
+        return found
+
+    def recent(self, since_ms: int) -> dict[str, int]:
+        """Return how many alarms each receiver was told since then, those in summaries counted."""
+        box = tables.outbox
+        query = (
+            select(box.c.receiver, func.count())
+            .where(box.c.created_ms > since_ms, box.c.state == ACTIVE, box.c.status.in_(COUNTED))
+            .group_by(box.c.receiver)
+        )
+        with self._database.reading() as connection:
+            return {row[0]: row[1] for row in connection.execute(query)}
+
+    def changes(self, pairs: Iterable[tuple[str, str]], since_ms: int) -> dict[tuple[str, str], list[int]]:
+        """Return when alerts of these pairs of rule and entity began and ended since then."""
+        wanted, table = set(pairs), tables.alerts
+        found: dict[tuple[str, str], list[int]] = {}
+        with self._database.reading() as connection:
+            for part in chunks(sorted({entity for _, entity in wanted})):
+                query = select(table.c.rule, table.c.entity, table.c.active_ms, table.c.cleared_ms).where(
+                    table.c.entity.in_(part), func.coalesce(table.c.cleared_ms, table.c.begun_ms) > since_ms
+                )
+                for row in connection.execute(query):
+                    if (row.rule, row.entity) in wanted:
+                        times = [at for at in (row.active_ms, row.cleared_ms) if at is not None and at > since_ms]
+                        found.setdefault((row.rule, row.entity), []).extend(times)
+        return found
+
+    def flaps(self) -> list[Flap]:
+        """Return the pairs of rule and entity that flap now."""
+        table = tables.flaps
+        with self._database.reading() as connection:
+            found = connection.execute(select(table.c.rule, table.c.entity, table.c.since_ms, table.c.percent))
+            return [Flap(*row) for row in found]
+
+    def shelved(self, now_ms: int) -> dict[str, int]:
+        """Return until when alerts are shelved now, by id."""
+        table = tables.alert_marks
+        query = select(table.c.alert_id, table.c.shelved_until_ms).where(table.c.shelved_until_ms > now_ms)
+        with self._database.reading() as connection:
+            return {row[0]: row[1] for row in connection.execute(query)}
+
+    def expired(self, now_ms: int) -> dict[str, int]:
+        """Return the alerts whose shelf has ended and of which nobody was told that, with the time of its end."""
+        table = tables.alert_marks
+        query = select(table.c.alert_id, table.c.shelved_until_ms).where(table.c.shelved_until_ms <= now_ms)
+        with self._database.reading() as connection:
+            return {row[0]: row[1] for row in connection.execute(query.limit(LOOKED_AT))}
+
+    def chains(self, now_ms: int) -> list[Chain]:
+        """Return what is due by now for alerts that are open."""
+        table = tables.alert_marks
+        query = select(table.c.alert_id, table.c.chain, table.c.chain_ms, table.c.told_ms).where(
+            table.c.chain_ms <= now_ms
+        )
+        with self._database.reading() as connection:
+            return [Chain(*row) for row in connection.execute(query.order_by(table.c.chain_ms).limit(LOOKED_AT))]
+
+    def told_of(self, alert_id: str) -> list[Notice]:
+        """Return the notices of an alert's beginning that went to somebody; of a team's, not those of its people."""
+        box = tables.outbox
+        told = (box.c.alert_id == alert_id) & (box.c.state == ACTIVE) & box.c.status.in_((*COUNTED, ROUTED))
+        found = self._notices(told, LOOKED_AT)
+        people = {name for one in found if one.status == ROUTED for name in one.why.split(", ")}
+        return [one for one in found if one.receiver not in people]
+
+    def standing(self, limit: int = 100_000) -> list[AlertRow]:
+        """Return the alerts that are open or latched, newest first."""
+        with self._database.reading() as connection:
+            return alertbook.find(
+                connection, state=STANDING, rule=None, kind=None, entity=None, limit=limit, before_ms=None
+            )
+
+    def fates(self) -> dict[str, tuple[str, str]]:
+        """Return what became of every notice, by its key: status and why; of a summed one, the summary's key."""
+        box = tables.outbox
+        with self._database.reading() as connection:
+            return {
+                row[0]: (row[1], row[2]) for row in connection.execute(select(box.c.key, box.c.status, box.c.error))
+            }
+
+
+def _notice(row: Mapping[Any, Any]) -> Notice:
+    told = outbox.transition_of(row["notice"])
+    return Notice(row["id"], row["key"], told, row["receiver"], row["created_ms"], row["status"], row["error"])
