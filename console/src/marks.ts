@@ -2,11 +2,7 @@
 import type { ExpressionSpecification, LayerSpecification } from 'maplibre-gl'
 
 import type { Kind } from './api'
-
-export const COLOURS = {
-  critical: '#ff4d5e', major: '#ff9142', minor: '#f7d64a', info: '#5fa8ff', fine: '#36b98a', silent: '#77869a',
-} as const
-export const GROUND = '#0a1018'
+import type { Colours } from './look'
 
 /** Shapes by order of kinds in the catalogue; a second role of a dotted kind is a square. */
 const SHAPES = ['dot', 'ring', 'triangle', 'diamond', 'hexagon'] as const
@@ -21,10 +17,8 @@ export function shapeOf(kindIndex: number, roleIndex: number): Shape {
 export const moves = (kind: Kind): boolean => ['lon_deg', 'lat_deg'].every((name) => kind.fields.some((f) => f.name === name))
 
 const state: ExpressionSpecification = ['coalesce', ['feature-state', 'state'], ['get', 'state']]
-export const stateColour: ExpressionSpecification = [
-  'match', state,
-  4, COLOURS.critical, 3, COLOURS.major, 2, COLOURS.minor, 1, COLOURS.info, 0, COLOURS.fine, COLOURS.silent,
-]
+const byState = (c: Colours): ExpressionSpecification =>
+  ['match', state, 4, c.critical, 3, c.major, 2, c.minor, 1, c.info, 0, c.fine, c.silent]
 const roadState: ExpressionSpecification = ['coalesce', ['feature-state', 'state'], 0]
 const width = (main: number, secondary: number, branch: number): ExpressionSpecification =>
   ['match', ['get', 'rank'], 'main', main, 'secondary', secondary, branch]
@@ -33,19 +27,20 @@ const zoomed = (far: ExpressionSpecification | number, near: ExpressionSpecifica
 const shape = (...names: Shape[]): ExpressionSpecification => ['in', ['get', 'shape'], ['literal', names]]
 
 /** Layers from the ground up; sources are roads, assets, movers, hot (all that is not fine) and chosen. */
-export function layers(): LayerSpecification[] {
+export function layers(c: Colours): LayerSpecification[] {
+  const stateColour = byState(c)
   const points = (source: string): LayerSpecification[] => [
     {
       id: `${source}-dot`, type: 'circle', source, filter: shape('dot'),
       paint: {
         'circle-radius': zoomed(1.8, 6), 'circle-color': stateColour,
-        'circle-stroke-width': zoomed(0, 1), 'circle-stroke-color': GROUND,
+        'circle-stroke-width': zoomed(0, 1), 'circle-stroke-color': c.ground,
       },
     },
     {
       id: `${source}-ring`, type: 'circle', source, filter: shape('ring'),
       paint: {
-        'circle-radius': zoomed(2, 6), 'circle-color': GROUND,
+        'circle-radius': zoomed(2, 6), 'circle-color': c.ground,
         'circle-stroke-width': zoomed(1.4, 3), 'circle-stroke-color': stateColour,
       },
     },
@@ -55,22 +50,22 @@ export function layers(): LayerSpecification[] {
         'icon-image': ['get', 'shape'], 'icon-size': ['interpolate', ['linear'], ['zoom'], 10, 0.22, 13, 0.55, 17, 1],
         'icon-allow-overlap': true, 'icon-ignore-placement': true,
       },
-      paint: { 'icon-color': stateColour, 'icon-halo-color': GROUND, 'icon-halo-width': 1.5 },
+      paint: { 'icon-color': stateColour, 'icon-halo-color': c.ground, 'icon-halo-width': 1.5 },
     },
   ]
   return [
-    { id: 'ground', type: 'background', paint: { 'background-color': GROUND } },
+    { id: 'ground', type: 'background', paint: { 'background-color': c.ground } },
     {
       id: 'roads', type: 'line', source: 'roads', layout: { 'line-cap': 'round', 'line-join': 'round' },
       paint: {
-        'line-color': ['match', ['get', 'rank'], 'main', '#35485f', 'secondary', '#29394c', '#1f2c3b'],
+        'line-color': ['match', ['get', 'rank'], 'main', c.roads[0], 'secondary', c.roads[1], c.roads[2]],
         'line-width': zoomed(width(3, 2, 1.2), width(22, 15, 10)),
       },
     },
     {
       id: 'roads-alert', type: 'line', source: 'roads', layout: { 'line-cap': 'round', 'line-join': 'round' },
       paint: {
-        'line-color': ['match', roadState, 4, COLOURS.critical, 3, COLOURS.major, 2, COLOURS.minor, COLOURS.info],
+        'line-color': ['match', roadState, 4, c.critical, 3, c.major, 2, c.minor, c.info],
         'line-opacity': ['case', ['>', roadState, 0], 0.42, 0],
         'line-width': zoomed(5, 24), 'line-blur': zoomed(2, 6),
       },
@@ -81,7 +76,7 @@ export function layers(): LayerSpecification[] {
         'symbol-placement': 'line', 'text-field': ['get', 'zh'], 'text-size': 12, 'text-letter-spacing': 0.06,
         'text-font': ['sans-serif'], 'symbol-spacing': 420, 'text-offset': [0, 1.1],
       },
-      paint: { 'text-color': '#8196ae', 'text-halo-color': GROUND, 'text-halo-width': 1.4 },
+      paint: { 'text-color': c.names, 'text-halo-color': c.ground, 'text-halo-width': 1.4 },
     },
     {
       id: 'halo', type: 'circle', source: 'hot', filter: ['>=', ['get', 'state'], 2],
@@ -97,7 +92,7 @@ export function layers(): LayerSpecification[] {
       id: 'chosen', type: 'circle', source: 'chosen',
       paint: {
         'circle-radius': zoomed(9, 16), 'circle-color': 'transparent',
-        'circle-stroke-width': 2, 'circle-stroke-color': '#ffffff',
+        'circle-stroke-width': 2, 'circle-stroke-color': c.chosen,
       },
     },
   ]

@@ -24,7 +24,7 @@ const words = {
     matching: '符合条件', replay: '重新读取', replay_these: '全部重新读取', replay_sure: '重新读取?', replay_asked: '已提交重新读取:', purge: '清除', purge_these: '全部清除',
     purge_sure: '永久清除?', messages_matching: '符合条件的报文:', messages_all: '全部报文:', message: '报文', your_name: '您的姓名', number: '编号', arrived: '到达',
     reason: '原因', device: '设备', topic: '主题', detail: '说明', bytes: '字节', attempts: '重读次数', waits: '等待重读', payload: '内容', download: '下载原文', newest: '最新', older: '更早',
-    not_replayable: '此条来自数据库的拒收,不能重新读取。', span_all: '全部时间', span_hour: '最近 1 小时', span_day: '最近 24 小时', span_week: '最近 7 天', loading: '正在读取城市数据…', no_webgl: '此浏览器无法显示地图(需要 WebGL);列表和面板照常可用。',
+    not_replayable: '此条来自数据库的拒收,不能重新读取。', span_all: '全部时间', span_hour: '最近 1 小时', span_day: '最近 24 小时', span_week: '最近 7 天', loading: '正在读取城市数据…', map_short: '地图', light: '浅色', dark: '深色', no_webgl: '此浏览器无法显示地图(需要 WebGL);列表和面板照常可用。',
   },
   en: {
     brand: 'Lamplighter', clock: 'City time', find: 'Find an asset by id or name', none_found: 'No asset matches',
@@ -46,7 +46,7 @@ const words = {
     matching: 'Matching', replay: 'Read again', replay_these: 'Read all again', replay_sure: 'Read again?', replay_asked: 'To be read again:', purge: 'Purge', purge_these: 'Purge all',
     purge_sure: 'Delete for good?', messages_matching: 'Matching messages:', messages_all: 'All messages:', message: 'Message', your_name: 'Your name', number: 'No.', arrived: 'Arrived',
     reason: 'Reason', device: 'Device', topic: 'Topic', detail: 'Detail', bytes: 'bytes', attempts: 'Read again in vain', waits: 'waits', payload: 'Payload', download: 'download', newest: 'Newest', older: 'Older',
-    not_replayable: 'The database refused this one; it cannot be read again.', span_all: 'Any time', span_hour: 'Last hour', span_day: 'Last 24 hours', span_week: 'Last 7 days', loading: 'Reading the city…', no_webgl: 'This browser cannot draw the map (it needs WebGL); lists and panels still work.',
+    not_replayable: 'The database refused this one; it cannot be read again.', span_all: 'Any time', span_hour: 'Last hour', span_day: 'Last 24 hours', span_week: 'Last 7 days', loading: 'Reading the city…', map_short: 'Map', light: 'Light', dark: 'Dark', no_webgl: 'This browser cannot draw the map (it needs WebGL); lists and panels still work.',
   },
 } as const
 
