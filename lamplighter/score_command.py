@@ -146,10 +146,10 @@ def _play(settings: Settings, job: Job, tell: Any) -> Dealt:  # noqa: ANN401 - o
 
 def stages(settings: Settings, catalog: Catalog) -> Stages:
     """Return what makes the root-cause stage of the settings for a course."""
-    inhibition = load_inhibition(settings.inhibition, catalog)
+    inhibition = load_inhibition(getattr(settings, "inhibition", shipped("inhibition.yaml")), catalog)
 
-    def make_stage(rules: RuleSet, registry: Registry, sky: Sky) -> Stage:  # noqa: ARG001 - a stage may want the sky
-        return Incidents(rules, registry, inhibition)
+    def make_stage(rules: RuleSet, registry: Registry, sky: Sky) -> Stage:
+        return Incidents(rules, registry, inhibition, sky=sky)
 
     return make_stage
 

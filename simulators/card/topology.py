@@ -54,6 +54,8 @@ class Topology:
         sort, _, label = entity.partition(":")
         if sort == CITY:
             return np.arange(len(self.registry))
+        if sort == "gateway":
+            return np.flatnonzero(self.registry.fact("gateway") == float(label))
         if sort == "circuit":
             cabinet, _, circuit = label.rpartition("/")
             fed, wired = self._place("cabinet", cabinet), self._place("circuit", circuit)
