@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from alerts.columns import BatchColumns
+from alerts.expressions import Condition, condition
 from alerts.fleet import Fleet
 from alerts.judge import State
 from alerts.messages import transition
@@ -40,6 +42,7 @@ class Params:
         by, off_by: it has risen by more than the one; it is over when it has risen by no more than the other.
         within_ms: in so long.
         samples: readings that must show it.
+        where: readings for which this does not hold are passed over; None for none.
     """
 
     field: str
@@ -47,11 +50,12 @@ class Params:
     off_by: float
     within_ms: int
     samples: int
+    where: Condition | None
 
 
 def parse(own: Node, kind: Kind, role: str | None) -> Params:
     """Check a rise rule's own keys. Raises ConfigError naming file, line and key."""
-    own.only("field", "by", "off_by", "within", "samples")
+    own.only("field", "by", "off_by", "within", "samples", "where")
     reported = tuple(f.name for f in kind.fields if role is None or not f.roles or role in f.roles)
     field = own.need("field").text(one_of=reported)
     by = own.need("by").number()
@@ -65,7 +69,9 @@ def parse(own: Node, kind: Kind, role: str | None) -> Params:
     count = 1.0 if samples is None else samples.number(low=1, high=1000)
     if samples is not None and count != int(count):
         raise samples.error(f"expected a whole number of readings, found {samples.value}")
-    return Params(field, by, off_by, within_ms, int(count))
+    where = own.get("where")
+    held = condition(where, kind, role) if where is not None else None
+    return Params(field, by, off_by, within_ms, int(count), held)
 
 
 class RiseJudge:
@@ -90,7 +96,12 @@ class RiseJudge:
         """Judge readings, each of another device and newer than its last."""
         value = batch.trusted(self._params.field)
         at = fleet.live[self.kinds[0]].local[batch.device].astype(np.intp)
-        here = np.flatnonzero(~np.isnan(value) & self._watched[at])
+        usable = ~np.isnan(value) & self._watched[at]
+        if self._params.where is not None:
+            with np.errstate(all="ignore"):
+                held = self._params.where.yes.of(BatchColumns(fleet, batch, at))
+            usable &= False if held is None else held
+        here = np.flatnonzero(usable)
         if not len(here):
             return []
         at, value, time_ms = at[here], value[here], batch.time_ms[here]

@@ -26,7 +26,8 @@ class Round:
 
     Attributes:
         tilt, shake, level, h2s, ch4, co, o2, battery: as the fields of the catalog.
-        opened, unlocked: the cover has left its frame; its lock has been opened with a key.
+        opened, unlocked, forced: the cover has left its frame; its lock has been opened with a key; it was torn off,
+            so that the lock's bolt still says shut.
         heard: the report comes through.
         random: (reports,) from 0 to 1, for what happens in some reports only.
     """
@@ -44,6 +45,7 @@ class Round:
     def __init__(self, count: int) -> None:
         self.heard = np.ones(count, dtype=np.bool_)
         self.opened = np.zeros(count, dtype=np.bool_)
+        self.forced = np.zeros(count, dtype=np.bool_)
         self.unlocked = np.zeros(count, dtype=np.bool_)
 
 
@@ -57,7 +59,7 @@ def _open(r: Round, at: Rows, _: Ints, fault: Fault) -> Mask | None:
 
 def _theft(r: Round, at: Rows, since: Ints, fault: Fault) -> Mask | None:
     r.shake[at[since < BLOW_MS]] = fault.magnitude
-    r.tilt[at], r.opened[at] = 90.0, True
+    r.tilt[at], r.opened[at], r.forced[at] = 90.0, True, True
     r.heard[at[since >= GONE_MS]] = False
     return None
 

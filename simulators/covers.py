@@ -140,7 +140,7 @@ class Covers:
             np.clip(r.o2, 0.0, 30.0),
             np.clip(r.battery, 0.0, 100.0),
             self._signal[rows] + rng.normal(0.0, 3.0, count),
-            ~(apart | r.unlocked),
+            ~((apart & ~r.forced) | r.unlocked),
         )
         return reports, wrong, r.heard
 

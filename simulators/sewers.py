@@ -37,7 +37,7 @@ class Sewers:
 
     def __init__(self, registry: Registry, rows: Rows, rain: Rain, rng: np.random.Generator, start_ms: int) -> None:
         n = len(rows)
-        self.along_m = _along(registry, rows)
+        self.along_m = along_roads(registry, rows)
         self.lag_ms: Ints = np.round(self.along_m / WAVE_MPS * 1000).astype(np.int64)
         self._dry = rng.uniform(0.05, 0.30, n)
         self._sewage = rng.uniform(0.02, 0.05, n)
@@ -58,7 +58,7 @@ class Sewers:
         return np.asarray(self._dry[rows] + self._sewage[rows] * np.sin(phase) + wet)
 
 
-def _along(registry: Registry, rows: Rows) -> Floats:
+def along_roads(registry: Registry, rows: Rows) -> Floats:
     """Return metres along each cover's road, by the road's longest extent."""
     out = np.zeros(len(rows))
     if not len(rows):

@@ -36,7 +36,7 @@ INJECTORS = (
         "water_rise",
         "The water rises by so many metres in 15 minutes.",
         _WATER,
-        (2.0, 6.0),
+        (3.0, 6.0),
     ),
     Injector(
         "surcharge",
@@ -66,10 +66,14 @@ INJECTORS = (
         ("gas_co", "gas_co_high"),
         (50.0, 300.0),
     ),
+    Injector("oxygen_low", "oxygen", "Oxygen falls by so many per cent in 15 minutes.", ("gas_o2",), (2.5, 10.0)),
     Injector(
-        "oxygen_low", "oxygen", "Oxygen falls by so many per cent in 15 minutes.", ("gas_o2",), (2.5, 10.0)
+        "low_battery",
+        "low_battery",
+        "8 % of the battery is left.",
+        ("cover_battery",),
+        lasts_min=(300.0, 1440.0),
     ),
-    Injector("low_battery", "low_battery", "8 % of the battery is left.", ("cover_battery",)),
     Injector(
         "battery_decay",
         "decay",
