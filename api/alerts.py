@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query
 from starlette.concurrency import run_in_threadpool
 
+from alerts.policy_stale import Staleness
 from api import schemas
 from api.house import House
 from api.live import Hub
@@ -19,14 +20,20 @@ from storage.operations import AlertRow
 PAGE_MAX = 1000
 TOLD_MAX = 500  # alerts in one event of the live stream: half a megabyte
 
-AskedState = Literal["active", "acknowledged", "open", "cleared", "pending"]
+AskedState = Literal["active", "acknowledged", "latched", "open", "cleared", "pending"]
 AlertId = Annotated[str, Path(description="The alert's id.", pattern=r"^[0-9a-f]{4,32}$")]
 
 
-def alert_form(row: AlertRow, registry: Registry) -> dict[str, Any]:
-    """Return an alert in the form that the API and the live stream show (schemas.AlertForm)."""
+def alert_form(row: AlertRow, registry: Registry, flags: Sequence[str] = ()) -> dict[str, Any]:
+    """Return an alert in the form that the API and the live stream show (schemas.AlertForm).
+
+    Args:
+        row: as the operations database holds it.
+        registry: where names and places stand.
+        flags: further ones, which the engine knows and the database does not.
+    """
     scope, _, name = row.entity.partition(":")
-    message = row.cleared_message if row.state == "cleared" and row.cleared_message else row.message
+    message = row.cleared_message if row.state in ("cleared", "latched") and row.cleared_message else row.message
     taken = row.acknowledged_ms is not None
     return {
         "id": row.id,
@@ -49,7 +56,24 @@ def alert_form(row: AlertRow, registry: Registry) -> dict[str, Any]:
         "acknowledged": {"who": row.acknowledged_by or "", "note": row.note or "", "at_ms": row.acknowledged_ms}
         if taken
         else None,
+        "flags": [*flags_of(row), *flags],
+        "shelved": _shelved(row),
     }
+
+
+def flags_of(row: AlertRow) -> list[str]:
+    """Return what stands beside an open alert's state; a cleared one has no flags."""
+    if row.state == "cleared":
+        return []
+    suppressed = ["suppressed"] if row.suppressed_by else []
+    return [*suppressed, *(["shelved"] if _shelved(row) else []), *row.policy.marks]
+
+
+def _shelved(row: AlertRow) -> dict[str, Any] | None:
+    policy = row.policy
+    if policy.shelved_until_ms is None or row.state == "cleared":
+        return None
+    return {"until_ms": policy.shelved_until_ms, "who": policy.shelved_by, "why": policy.shelved_why}
 
 
 def _place(scope: str, name: str, registry: Registry) -> str:
@@ -81,7 +105,7 @@ def routes(house: House) -> APIRouter:
 
     @router.get("", response_model=schemas.AlertsForm, summary="Alerts, newest first")
     async def alerts(
-        state: Annotated[AskedState | None, Query(description="``open`` is active or acknowledged.")] = None,
+        state: Annotated[AskedState | None, Query(description="``open`` is all but cleared.")] = None,
         kind: Annotated[str | None, Query(description="Kind of facility.")] = None,
         rule: Annotated[str | None, Query(description="Rule id.")] = None,
         limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 200,
@@ -90,9 +114,11 @@ def routes(house: House) -> APIRouter:
         """Return alerts that match; ``pending`` are conditions that hold but not yet for long enough."""
         if state == "pending":
             return {"alerts": [], "pending": _pending(house, kind, rule)[:limit], "next_before": None}
-        rows = await run_in_threadpool(house.operations.alerts, state, rule, kind, limit, before)
+        asked = "standing" if state == "open" else state
+        rows = await run_in_threadpool(house.operations.alerts, asked, rule, kind, limit, before)
+        stale = Staleness(house.engine)
         return {
-            "alerts": [alert_form(row, house.registry) for row in rows],
+            "alerts": [alert_form(row, house.registry, _stale(stale, row, house.now_ms())) for row in rows],
             "pending": [],
             "next_before": _next_before(rows) if len(rows) == limit else None,
         }
@@ -103,7 +129,7 @@ def routes(house: House) -> APIRouter:
         row = await run_in_threadpool(house.operations.alert, alert_id)
         if row is None:
             raise Problem(404, f"There is no alert '{alert_id}'.")
-        return alert_form(row, house.registry)
+        return alert_form(row, house.registry, _stale(Staleness(house.engine), row, house.now_ms()))
 
     @router.post(
         "/{alert_id}/acknowledge",
@@ -128,6 +154,10 @@ def routes(house: House) -> APIRouter:
         return alert_form(row, house.registry)
 
     return router
+
+
+def _stale(staleness: Staleness, row: AlertRow, now_ms: int) -> list[str]:
+    return ["stale_held"] if row.state in ("active", "acknowledged") and staleness.holds(row, now_ms) else []
 
 
 def _next_before(rows: Sequence[AlertRow]) -> int:

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from alerts.budget import Budget
 from alerts.engine import Engine
+from alerts.policy import Policy
 from api.live import Hub
 from devices.registry import Registry
 from storage.ledger import Ledger
@@ -149,6 +151,16 @@ class House(Protocol):
     @property
     def hosts(self) -> Sequence[str]:
         """Return the host names it may be called by; empty allows any."""
+
+    @property
+    def agreed(self) -> Policy:
+        """Return what operators have agreed on: teams, chains, floods, shelving, profiles."""
+
+    def budget(self, length_ms: int) -> Budget:
+        """Return the alarm budget of the latest ``length_ms``; called from worker threads."""
+
+    def profiles(self) -> Sequence[str]:
+        """Return the profiles that hold now."""
 
     def now_ms(self) -> int:
         """Return the city's time, epoch milliseconds."""

@@ -132,6 +132,14 @@ class Acknowledgement(Form):
     at_ms: int | None
 
 
+class ShelvedForm(Form):
+    """Who has put an alert aside, until when, and why."""
+
+    until_ms: int
+    who: str
+    why: str
+
+
 class AlertForm(Form):
     """One rule on one entity, from onset to clear."""
 
@@ -142,7 +150,9 @@ class AlertForm(Form):
     place: str = Field(description="Where to go, as people call it.")
     kind: str
     severity: Severity
-    state: Literal["active", "acknowledged", "cleared"]
+    state: Literal["active", "acknowledged", "latched", "cleared"] = Field(
+        description="``latched``: its condition has ended, and a person must reset it."
+    )
     message: Words
     onset_ms: int
     active_ms: int | None = Field(description="When the condition had held for long enough.")
@@ -153,6 +163,10 @@ class AlertForm(Form):
     lat: float | None
     district: str
     acknowledged: Acknowledgement | None
+    flags: list[str] = Field(
+        description="``suppressed``, ``shelved``, ``silenced``, ``out_of_service``, ``flapping``, ``stale_held``."
+    )
+    shelved: ShelvedForm | None
 
 
 class PendingForm(Form):

@@ -25,6 +25,7 @@ from alerts.policy_match import Matcher, Quiet
 from api.alerts import tell
 from devices.transition import ACTIVE, CLEARED, Transition
 from devices.yamlfile import ConfigError
+from lamplighter.policy_budget import Budgets, budget_of
 from lamplighter.policy_follow import FLOODS, Follow
 from storage.operations import AlertRow
 from storage.policybook import PolicyBook
@@ -73,6 +74,8 @@ class PolicyDesk:
 
     Attributes:
         policy: what holds now.
+        profiles: names of the profiles under which the rules are now.
+        budgets: what people were told lately.
         rounds: rounds that changed something.
     """
 
@@ -87,6 +90,8 @@ class PolicyDesk:
         self._slow_ms = 0
         self._marked: object = None
         self._state: dict[str, str] | None = None
+        self.profiles: tuple[str, ...] = ()
+        self.budgets = Budgets(lambda length_ms: budget_of(self.book, self.policy.flood, house.now_ms(), length_ms))
         self.follow = Follow(self)
 
     @property

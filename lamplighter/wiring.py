@@ -9,11 +9,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TextIO
 
+from alerts.budget import Budget
 from alerts.engine import AWAY_MS, Engine
 from alerts.incident_notices import Timing
 from alerts.incidents import Incidents
 from alerts.inhibition import load_inhibition
 from alerts.notify import Notifier, Receiver
+from alerts.policy import Policy
 from alerts.rules import load_rules
 from api.house import City, Figure, LightingRate, Part, Reloaded
 from api.live import Hub
@@ -159,6 +161,19 @@ class House:
         """
         api = self.settings.api
         return api.hosts or (LOOPBACK if api.host in LOOPBACK else ())
+
+    @property
+    def agreed(self) -> Policy:
+        """Return what operators have agreed on."""
+        return self.policy.policy
+
+    def budget(self, length_ms: int) -> Budget:
+        """Return the alarm budget of the latest ``length_ms``."""
+        return self.policy.budgets.of(length_ms)
+
+    def profiles(self) -> Sequence[str]:
+        """Return the profiles that hold now."""
+        return self.policy.profiles
 
     def now_ms(self) -> int:
         """Return the city's time, epoch milliseconds."""

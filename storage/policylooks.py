@@ -9,10 +9,12 @@ from sqlalchemy import func, select
 
 from devices.transition import ACTIVE, CLEARED
 from storage import alertbook, outbox, tables
-from storage.alertbook import STANDING, AlertRow
+from storage.alertbook import LATCHED, STANDING, AlertRow
 from storage.database import Database, chunks
 from storage.outbox import NEW
 from storage.policyrows import COUNTED, GATHERED, HELD, LOOKED_AT, ROUTED, Chain, Flap, Notice, Standing
+
+BUDGETED = 200_000  # notices and alerts that a budget is reckoned from; a day of the worst city has fewer
 
 
 class PolicyLooks:
@@ -162,6 +164,54 @@ class PolicyLooks:
             return alertbook.find(
                 connection, state=STANDING, rule=None, kind=None, entity=None, limit=limit, before_ms=None
             )
+
+    def told(self, since_ms: int) -> list[tuple[int, str, str, str, bool]]:
+        """Return what people were told since then: time, receiver, rule, entity, and whether it was a beginning."""
+        box = tables.outbox
+        rule, entity = box.c.notice["rule"].as_string(), box.c.notice["entity"].as_string()
+        query = select(box.c.created_ms, box.c.receiver, rule, entity, box.c.state).where(
+            box.c.created_ms > since_ms, box.c.status.in_(COUNTED)
+        )
+        with self._database.reading() as connection:
+            found = connection.execute(query.limit(BUDGETED)).all()
+        return [(at, who, rule, entity, state == ACTIVE) for at, who, rule, entity, state in found]
+
+    def all_changes(self, since_ms: int) -> dict[tuple[str, str], list[int]]:
+        """Return when alerts began and ended since then, by rule and entity."""
+        table = tables.alerts
+        query = select(table.c.rule, table.c.entity, table.c.active_ms, table.c.cleared_ms).where(
+            table.c.begun_ms > since_ms
+        )
+        out: dict[tuple[str, str], list[int]] = {}
+        with self._database.reading() as connection:
+            for row in connection.execute(query.limit(BUDGETED)):
+                times = [at for at in (row.active_ms, row.cleared_ms) if at is not None]
+                out.setdefault((row.rule, row.entity), []).extend(times)
+        return out
+
+    def open_since(self) -> list[int]:
+        """Return since when each alert that is open or latched is there."""
+        table = tables.alerts
+        query = select(table.c.begun_ms).where(table.c.state != CLEARED)
+        with self._database.reading() as connection:
+            return [row[0] for row in connection.execute(query)]
+
+    def marked(self, now_ms: int) -> dict[str, int]:
+        """Return how many open alerts bear each mark: latched, shelved, silenced, out_of_service, flapping."""
+        table, marks = tables.alerts, tables.alert_marks
+        query = (
+            select(table.c.state, marks.c.marks, marks.c.shelved_until_ms)
+            .join_from(table, marks, marks.c.alert_id == table.c.id, isouter=True)
+            .where(table.c.state != CLEARED)
+        )
+        found = dict.fromkeys(("latched", "shelved", "silenced", "out_of_service", "flapping"), 0)
+        with self._database.reading() as connection:
+            for state, words, until_ms in connection.execute(query):
+                found["latched"] += state == LATCHED
+                found["shelved"] += until_ms is not None and until_ms > now_ms
+                for word in (words or "").split():
+                    found[word] = found.get(word, 0) + 1
+        return found
 
     def fates(self) -> dict[str, tuple[str, str]]:
         """Return what became of every notice, by its key: status and why; of a summed one, the summary's key."""

@@ -97,7 +97,7 @@ export interface Alert {
   place: string
   kind: string
   severity: Severity
-  state: 'active' | 'acknowledged' | 'cleared'
+  state: 'active' | 'acknowledged' | 'latched' | 'cleared'
   message: Words
   onset_ms: number
   active_ms: number | null
@@ -108,6 +108,73 @@ export interface Alert {
   lat: number | null
   district: string
   acknowledged: { who: string; note: string; at_ms: number | null } | null
+  flags: string[]
+  shelved: { until_ms: number; who: string; why: string } | null
+}
+
+export interface Quiet {
+  id: number
+  sort: 'silence' | 'maintenance'
+  matchers: Record<string, string>
+  from_ms: number
+  until_ms: number
+  who: string
+  why: string
+  holds: boolean
+  ended_by: string
+}
+
+export interface Preview {
+  matches: number
+  alerts: Alert[]
+}
+
+export interface Duty {
+  team: string
+  on_duty: string[]
+  fallback: string
+  gaps: [number, number][]
+}
+
+export interface Profile {
+  name: string
+  on: boolean
+  days: string
+  warning: string
+}
+
+export interface Profiles {
+  warning: string
+  profiles: Profile[]
+}
+
+export interface Desk {
+  receiver: string
+  notices: number
+  alarms: number
+  last_10_min: number
+  per_hour: number
+  peak_10_min: number
+  budget_share: number
+  flood_share: number
+  in_flood: boolean
+}
+
+export interface Actor {
+  rule: string
+  entity: string
+  number: number
+}
+
+export interface Budget {
+  from_ms: number
+  until_ms: number
+  desks: Desk[]
+  worst: Actor[]
+  worst_share: number
+  chattering: Actor[]
+  standing: number
+  stale: number
 }
 
 export interface AssetDetail extends Asset {
@@ -253,6 +320,25 @@ export const getAsset = (device: string) => ask<AssetDetail>(`/api/assets/${id(d
 export const findAssets = (part: string) => ask<{ assets: Asset[] }>(`/api/assets?limit=8&find=${id(part)}`)
 export const getAlerts = (state: Alert['state'], limit: number) =>
   ask<{ alerts: Alert[] }>(`/api/alerts?state=${state}&limit=${limit}`)
+export const getIncidents = (state: 'open' | 'cleared', limit: number) =>
+  ask<{ incidents: Incident[] }>(`/api/incidents?state=${state}&limit=${limit}`)
+export const getIncident = (incident: string) => ask<IncidentDetail>(`/api/incidents/${id(incident)}`)
+export const acknowledgeIncident = (incident: string, who: string, note: string) =>
+  send<Incident>(`/api/incidents/${id(incident)}/acknowledge`, { who, note })
+export const shelve = (alert: string, who: string, why: string, until_ms: number) =>
+  send<Alert>(`/api/alerts/${id(alert)}/shelve`, { who, why, until_ms })
+export const unshelve = (alert: string, who: string) => send<Alert>(`/api/alerts/${id(alert)}/unshelve`, { who })
+export const resetAlert = (alert: string, who: string, why: string) =>
+  send<Alert>(`/api/alerts/${id(alert)}/reset`, { who, why })
+export const getQuiets = () => ask<Quiet[]>('/api/quiets')
+export const previewQuiet = (matchers: Quiet['matchers']) => send<Preview>('/api/quiets/preview', matchers)
+export const addQuiet = (wish: Pick<Quiet, 'sort' | 'matchers' | 'until_ms' | 'who' | 'why'> & { from_ms: number | null }) =>
+  send<Quiet>('/api/quiets', wish)
+export const endQuiet = (quiet: Quiet, who: string) => send<Quiet>(`/api/quiets/${quiet.id}/end?sort=${quiet.sort}`, { who })
+export const getDuty = () => ask<Duty[]>('/api/duty')
+export const getProfiles = () => ask<Profiles>('/api/profiles')
+export const setWarning = (level: string, who: string) => send<Profiles>('/api/warning', { level, who })
+export const getBudget = (hours: number) => ask<Budget>(`/api/budget?hours=${hours}`)
 export const getHistory = (device: string, field: string, from: number, until: number) =>
   ask<History>(`/api/assets/${id(device)}/history?fields=${id(field)}&from=${from}&until=${until}&points=800`)
 export const acknowledge = (alert: string, who: string, note: string) =>
