@@ -11,7 +11,7 @@ from alerts.bank import Bank
 from alerts.columns import BatchColumns
 from alerts.expression import ExpressionJudge
 from alerts.fleet import Fleet, Live
-from alerts.judge import Clock, Judge, Reader
+from alerts.judge import Clock, Ear, Judge, Reader
 from devices.batch import MARK_FUTURE, MARK_LATE, Batch
 from devices.kinds import Kind
 from devices.registry import Registry
@@ -35,12 +35,15 @@ class Desk:
         plain: list[ExpressionJudge] = [judge for judge in mine if isinstance(judge, ExpressionJudge)]
         others = [judge for judge in mine if isinstance(judge, Reader)]
         self.bank = Bank(kind, plain, registry) if plain else None
-        self.clocks: list[Clock] = [*([self.bank] if self.bank is not None else []), *others]
+        self._ears = [judge for judge in mine if isinstance(judge, Ear)]
+        self.clocks: list[Clock] = [*([self.bank] if self.bank is not None else []), *others, *self._ears]
         self._whole = [judge for judge in others if judge.takes_runs]
         self._singly = [judge for judge in others if not judge.takes_runs]
 
     def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:
         """Judge a batch: what is late, or no newer than its device's reading before, is heard and not judged."""
+        for ear in self._ears:
+            ear.hear(batch, now_ms)
         if len(batch) <= PART:
             return self._part(fleet, batch, now_ms)
         cuts = [slice(first, first + PART) for first in range(0, len(batch), PART)]

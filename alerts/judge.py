@@ -61,3 +61,11 @@ class Reader(Judge, Clock, Protocol):
 
     def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:
         """Judge readings, each newer than its device's reading before; ``fleet`` holds them already."""
+
+
+@runtime_checkable
+class Ear(Judge, Clock, Protocol):
+    """A judge that hears every row, also what is late and nobody else judges; it speaks at the end of the step."""
+
+    def hear(self, batch: Batch, now_ms: int) -> None:
+        """Take in all rows of a batch."""

@@ -73,7 +73,7 @@ RULE_KINDS: dict[str, RuleKind] = {
     ),
     "lighting_rate": RuleKind("alerts.lighting_rate", "LightingRateJudge", knows_kind=True),
     "cycle": RuleKind(
-        "alerts.cycle",
+        "alerts.cycling",
         "CycleJudge",
         knows_kind=True,
         without=(("keep", "a cycle rule clears after so long without a change, see 'quiet'; leave 'keep' out"),),
@@ -91,11 +91,22 @@ RULE_KINDS: dict[str, RuleKind] = {
             ("keep", "a seepage rule clears after so many 'off_nights'; leave 'keep' out"),
         ),
     ),
+    "pump_cycle": RuleKind("alerts.pump_cycle", "PumpCycleJudge", knows_kind=True),
+    "filling": RuleKind("alerts.filling", "FillingJudge", knows_kind=True),
     "route_deviation": RuleKind("alerts.route_deviation", "RouteDeviationJudge", knows_kind=True),
     "fence": RuleKind("alerts.fence", "FenceJudge", knows_kind=True),
     "off_site": RuleKind("alerts.offsite", "OffSiteJudge", knows_kind=True),
     "gps_trouble": RuleKind("alerts.gps", "GpsJudge", knows_kind=True),
     "trip": RuleKind("alerts.trip", "TripJudge", knows_kind=True),
+    "clock_skew": RuleKind(
+        "alerts.clock_skew",
+        "ClockSkewJudge",
+        knows_kind=True,
+        without=(
+            ("for", "a clock rule counts messages, see 'wrong'; leave 'for' out"),
+            ("keep", "a clock rule counts messages, see 'wrong'; leave 'keep' out"),
+        ),
+    ),
     "rise": RuleKind("alerts.rise", "RiseJudge", knows_kind=True),
     "sequence": RuleKind(
         "alerts.sequence",

@@ -60,6 +60,16 @@ def span_of(node: Node) -> tuple[int, int]:
     return pair[0], pair[1]
 
 
+def delay_of(node: Node) -> tuple[int, ...]:
+    """Return by how much a device's readings are late; and where a pair is given, up to which time."""
+    if not isinstance(node.value, list):
+        return (length(node),)
+    pair = [length(one) for one in node.elements()]
+    if len(pair) != 2:
+        raise node.error("expected a delay such as 40s, or [delay, until]: only what is measured before is late")
+    return pair[0], pair[1]
+
+
 def road_of(name: str, node: Node) -> Road:
     """Return a road with its rank: main, secondary or branch."""
     node.only("rank")

@@ -10,7 +10,7 @@ import numpy as np
 
 from alerts.rules import Rule, RuleSet, parse_rule, parse_rules
 from alerts.ruletest import Alert, Expectation, Reading, RuleTest, Told
-from alerts.ruletest_parts import PLACE, clock_of, elements_of, items_of, permit_of, road_of, span_of
+from alerts.ruletest_parts import PLACE, clock_of, delay_of, elements_of, items_of, permit_of, road_of, span_of
 from alerts.ruletest_series import length, names, series, time_ms
 from devices.asset import Asset
 from devices.kinds import Catalog, Field, Kind
@@ -156,10 +156,11 @@ class _Reader:
         for number in range(steps):
             since = number * clock.step_ms
             for entity, fields in table.items():
+                late = delays.get(entity, ())
                 values = {f: v[number] for f, v in fields.items() if number < len(v) and not np.isnan(v[number])}
                 if not values:
                     continue
-                arrives = since + sum(span[0] for span in delays.get(entity, ()))
+                arrives = since + sum(span[0] for span in late if len(span) == 1 or since < span[1])
                 for span in held.get(entity, ()):
                     if span[0] <= since < span[1]:
                         arrives = max(arrives, span[1])
@@ -199,7 +200,7 @@ class _Reader:
             for entity in names(one, name):
                 if entity not in self.assets:
                     raise one.error(f"expected one of the entities {', '.join([*self.assets][:10])}")
-                out.setdefault(entity, []).append(span_of(one) if key == "held" else (length(one),))
+                out.setdefault(entity, []).append(span_of(one) if key == "held" else delay_of(one))
         return out
 
     def _expectation(self, node: Node) -> Expectation:
