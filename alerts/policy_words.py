@@ -17,6 +17,7 @@ _TITLES: Mapping[str, Mapping[str, str]] = {
     HANDOVER: {"en": "Hand-over", "zh": "交接班"},
     PROFILE: {"en": "Profile switched", "zh": "切换预案"},
 }
+_LEVEL = {"none": "无", "blue": "蓝色", "yellow": "黄色", "orange": "橙色", "red": "红色"}
 _SEVERITY = {
     "critical": {"en": "critical", "zh": "紧急"},
     "major": {"en": "major", "zh": "重要"},
@@ -156,11 +157,11 @@ def _listed(counts: Counter[str], most: int, comma: str, language: str) -> str:
     return comma.join(told)
 
 
-def switched(name: str, on: bool, why: Mapping[str, str], now_ms: int) -> Transition:  # noqa: FBT001 - on or off
-    """Return the notice that a profile has come on or gone off."""
+def switched(name: str, on: bool, level: str, now_ms: int) -> Transition:  # noqa: FBT001 - on or off
+    """Return the notice that a profile has come on or gone off; ``level`` is the weather warning's."""
     text = {
-        "en": f"Profile {name} is {'on' if on else 'off'}: {why['en']}.",
-        "zh": f"预案 {name} 已{'启用' if on else '停用'}：{why['zh']}。",
+        "en": f"Profile {name} is {'on' if on else 'off'}; rules are other from now on. Weather warning: {level}.",
+        "zh": f"预案 {name} 已{'启用' if on else '停用'}，规则参数随之切换。气象预警：{_LEVEL.get(level, level)}。",
     }
     named = f"{PROFILE}|{name}|{on}|{now_ms}"
     return Transition(

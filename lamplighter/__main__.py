@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from devices.yamlfile import ConfigError
-from lamplighter import __version__
+from lamplighter import __version__, policy_commands
 from lamplighter.config_option import Config, settings_of, settings_path
 from lamplighter.notify_commands import app as notify_app
 from lamplighter.quarantine_commands import app as quarantine_app
@@ -29,6 +29,7 @@ app.add_typer(devices_app, name="devices")
 app.add_typer(notify_app, name="notify")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(dashboards_app, name="dashboards")
+policy_commands.register(app)
 
 MENDABLE = (
     "SchemaTooNewError",

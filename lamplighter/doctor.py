@@ -9,8 +9,10 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from rich.markup import escape
 
@@ -26,6 +28,8 @@ from ingest.session import Session
 from lamplighter.broker_config import examine_config, holds_s, read_broker_config
 from lamplighter.health import CERTIFICATE_DAYS, DISK_FREE_MIN, days_left
 from lamplighter.output import make_console
+from lamplighter.policy_budget import budget_of, in_words
+from lamplighter.policy_desk import policy_of
 from lamplighter.settings import Settings, load_settings
 from lamplighter.wiring import broker_options, make_store
 from storage.operations import Operations
@@ -239,12 +243,34 @@ def _store(settings: Settings) -> str:
     return f"{settings.store.kind} takes readings"
 
 
+def _policy(settings: Settings) -> str:
+    """Look at who is told: whether somebody always is on duty, and how much people are told."""
+    policy, now_ms = policy_of(settings), time.time_ns() // 1_000_000
+    zone = ZoneInfo(settings.city.timezone)
+    findings: list[tuple[str, str]] = []
+    for name, team in policy.teams.items():
+        if gaps := team.gaps(now_ms, zone):
+            first = f"{datetime.fromtimestamp(gaps[0][0] / 1000, zone):%Y-%m-%d %H:%M}"
+            who = f"'{team.fallback}' is told then" if team.fallback else "nobody is told then"
+            finding = f"team {name}: nobody is on duty {len(gaps)} times within 14 days, first from {first}; {who}"
+            findings.append((finding, "give these hours to a shift in the policy file"))
+    if findings:
+        raise _Unwell(*findings)
+    operations = Operations(settings.operations_url())
+    try:
+        budget = budget_of(operations.policy, policy.flood, now_ms)
+    finally:
+        operations.close()
+    return in_words(budget)
+
+
 _CHECKS: dict[str, Callable[[Settings], str]] = {
     "rules": _rules,
     "registry": _registry,
     "facts": _facts,
     "disk": _disk,
     "clock": _clock,
+    "alarms": _policy,
     "broker": _broker,
     "store": _store,
 }

@@ -12,8 +12,9 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
+from alerts import policy_words
 from alerts.escalation import what_next
-from alerts.policy import Policy, Target
+from alerts.policy import WARNINGS, Policy, Target
 from alerts.policy_decide import (
     HELD,
     Decision,
@@ -22,6 +23,7 @@ from alerts.policy_decide import (
 )
 from alerts.policy_file import load_policy
 from alerts.policy_match import Matcher, Quiet
+from alerts.policy_profiles import active
 from api.alerts import tell
 from devices.transition import ACTIVE, CLEARED, Transition
 from devices.yamlfile import ConfigError
@@ -32,11 +34,12 @@ from storage.policybook import PolicyBook
 from storage.policyrows import Notice, QuietRow, Verdict
 
 if TYPE_CHECKING:
-    from lamplighter.settings import Settings
+    from lamplighter.settings import Receiver, Settings
     from lamplighter.wiring import House
 
 log = structlog.get_logger("policy")
 
+WARNING, PROFILES = "warning", "profiles"  # names under which they are remembered
 SLOW_MS = 10_000  # how often is looked at what only time changes: flapping, floods, hand-over
 
 
@@ -91,6 +94,8 @@ class PolicyDesk:
         self._marked: object = None
         self._state: dict[str, str] | None = None
         self.profiles: tuple[str, ...] = ()
+        self.receivers: tuple[Receiver, ...] = house.settings.told()
+        self._wanted: tuple[str, ...] | None = None
         self.budgets = Budgets(lambda length_ms: budget_of(self.book, self.policy.flood, house.now_ms(), length_ms))
         self.follow = Follow(self)
 
@@ -115,6 +120,7 @@ class PolicyDesk:
             self.follow.floods(verdict, situation)
             self.follow.steady(verdict, situation)
             self.follow.handover(verdict, situation)
+            self._profiles(verdict, situation)
             self._slow_ms = now_ms
         self.follow.summaries(verdict, situation)
         self._marks(verdict, situation, fresh)
@@ -136,6 +142,48 @@ class PolicyDesk:
         if self._state is None:
             self._state = self.book.state()
         return self._state
+
+    # Profiles.
+
+    def wanted(self, policy: Policy, now_ms: int) -> tuple[str, ...]:
+        """Return the profiles that should hold now, by the days and by the weather warning. Blocking."""
+        if not policy.profiles:
+            return ()
+        return active(policy.profiles, self.book.state().get(WARNING, WARNINGS[0]), now_ms, self.zone)
+
+    def due_switch(self, now_ms: int) -> bool:
+        """Return whether other profiles should hold than do; once after each slow part of a round that found so."""
+        wanted, self._wanted = self._wanted, None
+        return wanted is not None and wanted != self.profiles and now_ms >= self._slow_ms
+
+    def take_up(self, policy: Policy, profiles: tuple[str, ...], now_ms: int) -> None:
+        """Go on with another policy, and with rules under other profiles; on the loop, between two groups."""
+        self.policy, self.profiles, self._wanted = policy, profiles, None
+        self.follow = Follow(self)
+        self._state, self._slow_ms = None, 0
+        if profiles:
+            log.info("profiles hold", names=list(profiles), at_ms=now_ms)
+        least = {who: level for name in profiles for who, level in policy.profiles[name].min_severity.items()}
+        self.receivers = tuple(
+            one.model_copy(update={"min_severity": least[one.name]}) if one.name in least else one
+            for one in self.house.settings.told()
+        )
+        self.targets = targets_of(self.house.settings)
+        if hasattr(self.house, "watch"):
+            self.house.watch.receivers = self.receivers
+
+    def _profiles(self, verdict: Verdict, situation: Situation) -> None:
+        """Tell which profiles have come on or gone off since that was last told, and note what should hold now."""
+        before = [name for name in self.remembered().get(PROFILES, "").split(",") if name]
+        if list(self.profiles) != before:
+            verdict.state[PROFILES] = ",".join(self.profiles)
+            level = self.remembered().get(WARNING, WARNINGS[0])
+            for name in dict.fromkeys([*before, *self.profiles]):
+                if (name in before) != (name in self.profiles):
+                    told = policy_words.switched(name, name in self.profiles, level, situation.now_ms)
+                    for one in self.house.settings.told():
+                        self.follow.owe(verdict, situation, told, one.name)
+        self._wanted = self.wanted(self.policy, situation.now_ms)
 
     # What the decision depends on.
 

@@ -58,7 +58,7 @@ class Follow:
                     tell.setdefault(one.receiver, one.transition)
             for who, last in tell.items():
                 if not quiet_reason(situation, self.matcher, last):
-                    self._owe(verdict, situation, policy_words.flaps(last, share, len(times)), who)
+                    self.owe(verdict, situation, policy_words.flaps(last, share, len(times)), who)
         situation.flaps = frozenset(begun)
 
     def steady(self, verdict: Verdict, situation: Situation) -> None:
@@ -82,7 +82,7 @@ class Follow:
             still_open = row is not None and row.is_open
             told = policy_words.steady(last[-1].transition, share, still_open=still_open)
             for who in dict.fromkeys(one.receiver for one in last):
-                self._owe(verdict, situation, told, who)
+                self.owe(verdict, situation, told, who)
 
     # The chain.
 
@@ -116,10 +116,10 @@ class Follow:
         )
         if due.label.startswith(ESCALATED):
             if not acknowledged and step is not None and step.to:
-                self._owe(verdict, situation, policy_words.escalated(first, due.label, minutes), step.to)
+                self.owe(verdict, situation, policy_words.escalated(first, due.label, minutes), step.to)
         else:
             for who in dict.fromkeys(one.receiver for one in told):
-                self._owe(verdict, situation, policy_words.again(first, due.label, minutes), who)
+                self.owe(verdict, situation, policy_words.again(first, due.label, minutes), who)
         following = what_next(self.policy, row.severity, due.told_ms, due.due_ms, now_ms, acknowledged=acknowledged)
         verdict.chains.append(
             (due.alert_id, "", None) if following is None else (due.alert_id, following.label, following.due_ms)
@@ -136,9 +136,9 @@ class Follow:
                 continue
             told = self.book.told_of(name) or (self.book.told_of(row.incident) if row.incident else [])
             for who in dict.fromkeys(one.receiver for one in told):
-                self._owe(verdict, situation, policy_words.unshelved(told[-1].transition, until_ms), who)
+                self.owe(verdict, situation, policy_words.unshelved(told[-1].transition, until_ms), who)
 
-    def _owe(self, verdict: Verdict, situation: Situation, told: Transition, who: str) -> None:
+    def owe(self, verdict: Verdict, situation: Situation, told: Transition, who: str) -> None:
         """Owe a notice of the policy's own: to a receiver, or to whoever is on duty for it."""
         target = situation.targets.get(who)
         team = self.policy.teams.get(target.team) if target is not None and target.team else None

@@ -24,12 +24,14 @@ import structlog
 from alerts.engine import AWAY_MS, Engine
 from alerts.incidents import Incidents
 from alerts.inhibition import COMMON_CAUSE, Inhibition, load_inhibition
+from alerts.policy import Policy
 from alerts.rules import RuleSet, load_rules
 from api.house import Reloaded
 from devices.payloads import Decoder
 from devices.registry import Registry
 from devices.sky import Sky
 from devices.yamlfile import ConfigError
+from lamplighter.policy_desk import policy_of
 from storage.operations import AWAY, in_words
 
 if TYPE_CHECKING:
@@ -54,6 +56,8 @@ class _Made:
     decoder: Decoder
     inhibition: Inhibition
     incidents: Incidents
+    policy: Policy
+    profiles: tuple[str, ...]
 
 
 class Reloader:
@@ -106,19 +110,23 @@ class Reloader:
         """Read and build everything; None where nothing has changed. Blocking, beside the loop."""
         house, settings = self.house, self.house.settings
         version = house.operations.registry_version()
-        rules = load_rules(settings.rules, house.catalog)
+        policy = policy_of(settings)
+        profiles = house.policy.wanted(policy, house.now_ms())
+        rules = load_rules(settings.rules, house.catalog, profiles)
         inhibition = load_inhibition(settings.inhibition, house.catalog)
         registry, decoder = house.registry, house.watch.decoder
         if version != self._version:
             registry = house.operations.load_registry(house.catalog)
             _same_rows(house.registry, registry)
             decoder = Decoder(registry, settings.city.id)
-        elif (rules.source, inhibition.source) == (house.rules.source, house.inhibition.source):
+        elif (rules.source, inhibition.source) == (house.rules.source, house.inhibition.source) and (
+            (policy.source, profiles) == (house.policy.policy.source, house.policy.profiles)
+        ):
             return None
         sky = Sky(registry, settings.city.timezone, rules.lighting)
         engine = Engine(rules, registry, sky, int(AWAY_MS * house.clock.speed))
         incidents = Incidents(rules, registry, inhibition, house.timing, sky)
-        return _Made(rules, registry, version, sky, engine, decoder, inhibition, incidents)
+        return _Made(rules, registry, version, sky, engine, decoder, inhibition, incidents, policy, profiles)
 
     async def _hand_over(self, made: _Made) -> Reloaded:
         """Wait for the loop to be between two groups, and exchange the parts there."""
@@ -167,6 +175,7 @@ class Reloader:
         house.rules, house.registry, house.sky, house.engine = made.rules, made.registry, made.sky, made.engine
         house.inhibition = made.inhibition
         house.watch.take_up(made.engine, made.incidents, made.decoder)
+        house.policy.take_up(made.policy, made.profiles, house.now_ms())
         self._version = made.version
         await house.watch.save()
         gc.freeze()  # as at the start: the collector need not look at a large registry again and again

@@ -139,6 +139,8 @@ async def _notify(house: House) -> None:
             await asyncio.to_thread(house.policy.round, house.now_ms())
             await house.notifier.deliver_due(house.now_ms())
             house.policy.tell()
+            if house.policy.due_switch(house.now_ms()):
+                await house.reloader.reload()
         except AWAY as trouble:
             log.warning("outbox refuses: notices wait in it", why=in_words(trouble), retry_in_s=OUTBOX_RETRY_S)
             await asyncio.sleep(OUTBOX_RETRY_S)

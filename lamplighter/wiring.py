@@ -78,6 +78,9 @@ class House:
             opened.callback(lock_folder(settings.data).close)
             self.operations = Operations(settings.operations_url())
             opened.callback(self.operations.close)
+            self.policy = PolicyDesk(self, policy)
+            if profiles := self.policy.wanted(policy, clock.now_ms()):
+                self.rules = load_rules(settings.rules, self.catalog, profiles)
             registry_version = self.operations.registry_version()
             self.registry = self.operations.load_registry(self.catalog)
             self.sky = Sky(self.registry, settings.city.timezone, self.rules.lighting)
@@ -114,9 +117,9 @@ class House:
                 self.gaps,
                 Incidents(self.rules, self.registry, self.inhibition, self.timing, self.sky),
             )
+            self.policy.take_up(policy, profiles, clock.now_ms())
             self.losses = Losses(settings.data, self.session, self.gaps, clock.now_ms, clock.speed)
             self.notifier = Notifier(self.operations, receivers)
-            self.policy = PolicyDesk(self, policy)
             self.reloader = Reloader(self, registry_version)
             self._opened = opened.pop_all()
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from typing import ClassVar
 
 import mqtt5
@@ -193,9 +194,14 @@ def test_a_tick_with_consequences_is_on_the_disk_before_they_are_written_down(tm
     clock = Clock(NOW, None, 2.0)
     safe: list[tuple[int, bool]] = []
 
-    def committing(changes: Sequence[Transition], receivers: Sequence[Receiver], now_ms: int) -> list[AlertRow]:
+    def committing(
+        changes: Sequence[Transition],
+        receivers: Sequence[Receiver],
+        now_ms: int,
+        **more: Any,  # noqa: ANN401 - as commit takes them
+    ) -> list[AlertRow]:
         safe.append((len(changes), house.journal.synced == house.journal.end))
-        return commit(changes, receivers, now_ms)
+        return commit(changes, receivers, now_ms, **more)
 
     async def scene() -> None:
         payload = json.dumps({"ts": NOW, "level_m": 4.0}).encode()
