@@ -19,11 +19,13 @@ from alerts.causes_evidence import Evidence, Mask, Witnesses
 from alerts.causes_settings import CauseSettings
 from alerts.causes_tree import Explainer, Seen
 from alerts.fleet import NEVER, Fleet
+from alerts.saved import matching
 from alerts.topology import Topology
 from devices.sky import Sky
 from devices.transition import Transition
 
 NAME = "causes.found"
+SPEECH = ("communications", "dark")  # causes that lamps tell of, not their cabinets
 
 
 @dataclass(slots=True)
@@ -65,6 +67,7 @@ class Causes:
         self._box_order = known[np.argsort(topology.cabinet_row[known])]
         self._boxes = Witnesses(settings.cabinet, registry, topology.cabinet_row[self._box_order])
         self._explainer = Explainer(settings, topology)
+        self._away_ms = np.full(len(topology.cabinets), NEVER, dtype=np.int64)  # when each last had no supply
         self.found: dict[str, Found] = {}
         self.next_ms: int = NEVER
 
@@ -73,23 +76,31 @@ class Causes:
         if fleet.resumed_ms != now_ms and now_ms < self.next_ms <= now_ms + self._settings.every_ms:
             return []
         self.next_ms = now_ms + self._settings.every_ms
-        lamps = self._lamps.look(fleet, now_ms) if len(self._lamps.rows) else None
         boxes = self._boxes.look(fleet, now_ms) if len(self._boxes.rows) else None
+        spread = self._spread(boxes)
+        self._note_supply(spread, now_ms)
+        lamps = self._lamps.look(fleet, now_ms, self._away_ms[self._tree.cabinet]) if len(self._lamps.rows) else None
         if lamps is None:
             return list(self._over(now_ms, "schedule_off"))
-        if not self.found and np.count_nonzero(lamps.out) < self._settings.least and not (
-            boxes is not None and boxes.dark.any()
-        ):  # fmt: skip
+        if not self.found and np.count_nonzero(lamps.out) < self._settings.least and not spread.dark.any():
             return []
-        seen = {one.node: one for one in self._explainer.highest(lamps, self._spread(boxes), fleet)}
-        return [*self._ended(seen, lamps, self._spread(boxes), now_ms), *self._begun(seen, now_ms)]
+        seen = {one.node: one for one in self._explainer.highest(lamps, spread, fleet)}
+        return [*self._ended(seen, lamps, spread, now_ms), *self._begun(seen, now_ms)]
+
+    def _note_supply(self, boxes: Evidence, now_ms: int) -> None:
+        """Note which cabinets have no supply: lamps that come back need a report to say so, which is no new cause."""
+        self._away_ms = np.minimum(self._away_ms, now_ms)
+        self._away_ms[boxes.dark] = now_ms
+        for name, held in self.found.items():
+            if held.open and held.cause not in SPEECH and name.startswith(("district:", "city:")):
+                self._away_ms[self._tree.inside(name) & (boxes.dark | boxes.silent)] = now_ms
 
     def _spread(self, boxes: Evidence | None) -> Evidence:
         """Return what cabinets show, by their numbers in the tree; those that the registry lacks show nothing."""
         count = len(self._tree.cabinets)
         judged, dark, silent = (np.zeros(count, dtype=bool) for _ in range(3))
         low, high = (np.zeros(count, dtype=np.int64) for _ in range(2))
-        out = Evidence(judged, dark, silent, low, high, np.full(count, -1, dtype=np.int8))
+        out = Evidence(judged, dark, silent, low, high, np.full(count, -1, dtype=np.int8), np.zeros_like(low))
         if boxes is not None:
             for name in Evidence.__slots__:
                 getattr(out, name)[self._box_order] = getattr(boxes, name)
@@ -139,7 +150,7 @@ class Causes:
             return int(np.count_nonzero(out & (tree.circuit == tree.circuits.index(name))))
         whole = down & boxes
         lamps = boxes[tree.cabinet]
-        if name.startswith(("district:", "city:")) and self.found[name].cause not in ("communications", "dark"):
+        if name.startswith(("district:", "city:")) and self.found[name].cause not in SPEECH:
             return int(tree.size_of_cabinet[whole].sum())  # lamps may take a report to say so; cabinets do not
         return int(np.count_nonzero((out | down[tree.cabinet]) & lamps))
 
@@ -160,12 +171,17 @@ class Causes:
     def save(self) -> dict[str, npt.NDArray[np.generic]]:
         """Return everything that is remembered, as named arrays without objects."""
         found = np.frombuffer(msgspec.msgpack.encode((self.next_ms, self.found)), dtype=np.uint8).copy()
-        return {NAME: found, **self._lamps.save("causes.lamps."), **self._boxes.save("causes.boxes.")}
+        names = np.array(self._tree.cabinets, dtype=np.str_)
+        away = {"causes.cabinets": names, "causes.away_ms": self._away_ms.copy()}
+        return {NAME: found, **away, **self._lamps.save("causes.lamps."), **self._boxes.save("causes.boxes.")}
 
     def load(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
         """Take over what was saved; nodes that are no longer there are let go."""
         self._lamps.load(state, "causes.lamps.")
         self._boxes.load(state, "causes.boxes.")
+        if "causes.cabinets" in state:
+            at, place = matching(self._tree.cabinets, state["causes.cabinets"])
+            self._away_ms[at] = state["causes.away_ms"].astype(np.int64)[place]
         if NAME in state:
             self.next_ms, found = msgspec.msgpack.decode(state[NAME].tobytes(), type=tuple[int, dict[str, Found]])
             self.found = {name: one for name, one in found.items() if self._tree.knows(name)}

@@ -21,7 +21,9 @@ from devices.registry import Registry
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 Rows = npt.NDArray[np.intp]
-MISSED = 1.5  # report intervals without a word before a lamp counts as silent, among others that are
+MISSED = (
+    2.5  # report intervals without a word before a lamp counts as silent: two missed, before it is offline by itself
+)
 _KEPT = ("read", "good", "bad")
 
 
@@ -35,6 +37,7 @@ class Evidence:
         silent: they have missed a report.
         low, high: since when at the earliest and at the latest, epoch milliseconds.
         sign: number of the sign that holds, -1 for none.
+        well: when their latest reading that was well was made, epoch milliseconds.
     """
 
     judged: Mask
@@ -43,6 +46,7 @@ class Evidence:
     low: Ints
     high: Ints
     sign: npt.NDArray[np.int8]
+    well: Ints
 
     @property
     def out(self) -> Mask:
@@ -65,8 +69,14 @@ class Witnesses:
         self._interval = round(kind.report_s[kind.roles.index(watched.role)] * 1000)
         self.read, self.good, self.bad = (np.full(len(rows), NEVER, dtype=np.int64) for _ in _KEPT)
 
-    def look(self, fleet: Fleet, now_ms: int) -> Evidence | None:
-        """Return what they show now; None while none of them is to be judged."""
+    def look(self, fleet: Fleet, now_ms: int, since_ms: Ints | None = None) -> Evidence | None:
+        """Return what they show now; None while none of them is to be judged.
+
+        Args:
+            fleet: the live columns.
+            now_ms: host time.
+            since_ms: (n,) what was said or not said before says nothing: their supply was away.
+        """
         live = fleet.live[self._watched.device]
         at = live.local[self.rows].astype(np.intp)
         columns = LiveColumns(fleet, live, at, now_ms)
@@ -79,6 +89,8 @@ class Witnesses:
             yes, no, sign = self._says(columns)
         time, seen = live.time_ms[at], live.seen_ms[at]
         since = now_ms - np.maximum(fleet.sky.switched_on_for_ms(self.rows, now_ms), 0)
+        if since_ms is not None:
+            since = np.maximum(since, since_ms)
         fresh = judged & (time > since)  # what was said before the lamps were switched on says nothing
         self._remember(fresh & yes, fresh & no, time)
         heard = np.maximum(np.maximum(seen, fleet.resumed_ms), since)
@@ -87,7 +99,7 @@ class Witnesses:
         shown = dark & (self.bad != NEVER)
         low = np.where(shown, np.maximum(self.good, since), np.maximum(time, since))
         high = np.where(shown, self.bad, heard + self._interval)
-        return Evidence(judged, dark, silent & ~dark, np.minimum(low, high), high, sign)
+        return Evidence(judged, dark, silent & ~dark, np.minimum(low, high), high, sign, self.good)
 
     def _says(self, columns: LiveColumns) -> tuple[Mask, Mask, npt.NDArray[np.int8]]:
         """Return where the latest readings say yes and where they say no, and by which sign."""
@@ -134,7 +146,7 @@ def together(low: Ints, high: Ints, window_ms: int) -> tuple[Mask, int]:
         window_ms: within this span is together.
 
     Returns:
-        (n,) who is of the group, and the latest moment at which all of them can have begun.
+        (n,) who is of the group, and when the first of them showed it.
     """
     half = window_ms // 2
     edges = np.concatenate([low - half, high + half + 1])
@@ -143,4 +155,4 @@ def together(low: Ints, high: Ints, window_ms: int) -> tuple[Mask, int]:
     best = int(np.argmax(np.cumsum(change[order])))
     moment = int(edges[order][best])
     member = (low - half <= moment) & (moment <= high + half)
-    return member, min(moment + half, int(high[member].min()))
+    return member, int(high[member].min())

@@ -23,7 +23,7 @@ class Seen:
 
     Attributes:
         node: its name.
-        onset_ms: the latest moment at which all of it can have begun.
+        onset_ms: when the first of it showed.
         low, high: between which moments it began, epoch milliseconds.
         cause: one of causes_words.NAMES.
         count, of, boxes, pole: lamps out, of so many, at so many cabinets; the first dark pole of a cut.
@@ -68,14 +68,15 @@ class Explainer:
         for number in sorted({int(tree.district_of[one]) for one in cabinets} - {-1}):
             mine = [one for one in sorted(cabinets) if tree.district_of[one] == number]
             whole = int(np.count_nonzero(tree.district_of == number))
-            up = together_above(tree.districts[number], mine, cabinets, whole, self._settings.window_ms)
+            of = int(tree.size_of_cabinet[tree.district_of == number].sum())
+            up = together_above(tree.districts[number], mine, cabinets, (whole, of), self._settings.window_ms)
             if up is not None:
                 districts[number] = up
         covered = {one for _, members in districts.values() for one in members}
         above = [seen for seen, _ in districts.values()]
         whole = int(np.count_nonzero(np.bincount(tree.district_of[tree.district_of >= 0])))
         numbers = dict(enumerate(above))
-        city = together_above(CITY, list(numbers), numbers, whole, self._settings.window_ms)
+        city = together_above(CITY, list(numbers), numbers, (whole, len(tree.lamps)), self._settings.window_ms)
         yield from above if city is None else [city[0]]
         yield from (seen for number, seen in sorted(cabinets.items()) if number not in covered and not seen.told)
         for number, seen in sorted(circuits.items()):
@@ -114,9 +115,9 @@ class Explainer:
             sign = self._settings.cabinet.signs[int(boxes.sign[number])].cause
             low, high = int(boxes.low[number]), int(boxes.high[number])
             return Seen(name, high, low, high, sign, of, of, told=True)
-        if len(below) < np.count_nonzero(tree.cabinet_of == number):
-            return None
         mine = np.flatnonzero(tree.cabinet == number)
+        if len(below) < np.count_nonzero(tree.cabinet_of == number) and not self._nobody_well(mine, below, lamps):
+            return None
         bad = mine[lamps.out[mine]]
         member, moment = together(lamps.low[bad], lamps.high[bad], self._settings.window_ms)
         group = bad[member]
@@ -124,6 +125,13 @@ class Explainer:
             return None
         low = min(int(lamps.low[group].max()), moment)
         return Seen(name, moment, low, moment, self._why(mine, group, lamps, boxes, fleet), len(group), of)
+
+    def _nobody_well(self, mine: npt.NDArray[np.intp], below: list[Seen], lamps: Evidence) -> bool:
+        """Return whether hardly a lamp of a cabinet has been well since some of them went out: the rest will show."""
+        if not below or any(one.cause == "cable_cut" for one in below):
+            return False
+        since_ms = max(one.onset_ms for one in below) + self._settings.window_ms
+        return bool(np.count_nonzero(lamps.well[mine] > since_ms) <= (1 - WHOLE) * len(mine))
 
     def _why(
         self, mine: npt.NDArray[np.intp], group: npt.NDArray[np.intp], lamps: Evidence, boxes: Evidence, fleet: Fleet
@@ -164,16 +172,24 @@ class Explainer:
 
 
 def together_above(
-    node: str, numbers: list[int], below: Mapping[int, Seen], whole: int, window_ms: int
+    node: str, numbers: list[int], below: Mapping[int, Seen], whole: tuple[int, int], window_ms: int
 ) -> tuple[Seen, set[int]] | None:
-    """Return the node above as explaining, with whom: all that lie below it at once, or several of them."""
+    """Return the node above as explaining, with whom: all that lie below it at once, or several of them.
+
+    Args:
+        node: its name.
+        numbers: of those below it that explain.
+        below: these.
+        whole: how many nodes lie below it, and how many lamps.
+        window_ms: within this span is at once.
+    """
     if len(numbers) < 2:
         return None
     low: Ints = np.array([below[one].low for one in numbers], dtype=np.int64)
     high: Ints = np.array([below[one].high for one in numbers], dtype=np.int64)
     member, moment = together(low, high, window_ms)
     chosen = [one for one, inside in zip(numbers, member.tolist(), strict=True) if inside]
-    if len(chosen) < 2 or len(chosen) < min(whole, SEVERAL):
+    if len(chosen) < 2 or len(chosen) < min(whole[0], SEVERAL):
         return None
     parts = [below[one] for one in chosen]
     causes = [one.cause for one in parts]
@@ -182,6 +198,6 @@ def together_above(
     earliest = int(low[member].max())
     seen = Seen(
         node, moment, min(earliest, moment), moment, cause, sum(one.count for one in parts),
-        sum(one.of for one in parts), sum(one.boxes for one in parts),
+        whole[1], sum(one.boxes for one in parts),
     )  # fmt: skip
     return seen, set(chosen)

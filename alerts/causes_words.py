@@ -30,6 +30,8 @@ _TEXT = {
 _BOXES = {"en": " at {count} cabinets", "zh": "，涉及配电箱 {count} 台"}
 _OVER = {"en": "Cleared: {where}, {cause}; lasted {minutes} min", "zh": "【解除】{where}：{cause}；历时{minutes}分钟"}
 _CITY = {"en": "the whole city", "zh": "全市"}
+_PARTS = {"en": "several districts", "zh": "多个辖区"}
+WHOLE = 0.9  # so much of the city is all of it
 
 
 def severity_of(node: str) -> str:
@@ -60,7 +62,8 @@ def told(
     words: dict[str, dict[str, str]] = {}
     since = f"{sky.local_time(onset_ms):%Y-%m-%d %H:%M}"
     for language in ("en", "zh"):
-        named = _CITY[language] if sort == "city" else where.name
+        all_ = about["count"] >= WHOLE * about["of"]
+        named = (_CITY if all_ else _PARTS)[language] if sort == "city" else where.name
         if sort == "circuit":
             named = _WHERE[language]["circuit"].format(circuit=circuit, name=where.name)
         known = where.place[language] if sort in ("circuit", "cabinet") and not np.isnan(where.lon) else ""

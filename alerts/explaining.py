@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from alerts.incident_state import Member
+from alerts.incident_state import Echo, Member
 from alerts.inhibition import BELOW, COMMON_CAUSE, SAME, Entry, Inhibition
 from alerts.rules import Rule
 from alerts.topology import Topology
@@ -31,6 +31,7 @@ class Explaining:
         self._sources: dict[str, dict[str, None]] = {}  # open alerts that may explain, by node and by entity
         self._targets: dict[str, dict[str, None]] = {}  # open alerts that may be explained, by node and by entity
         self._children: dict[str, dict[str, None]] = {}
+        self._echoes: dict[str, dict[str, None]] = {}  # alerts that are over, by node
         entries = inhibition.entries
         self._order = {id(entry): number for number, entry in enumerate(entries)}
         self._explains = {
@@ -69,6 +70,33 @@ class Explaining:
             yield self._targets, "=" + entity
             for node in self._topology.chain(entity):
                 yield self._targets, "<" + node
+
+    def keep(self, echo: Echo) -> None:
+        """Take in an alert that is over and may explain what shows late."""
+        self._echoes.setdefault(self._topology.node_of(echo.begun.entity), {})[echo.begun.alert_id] = None
+
+    def forget(self, echo: Echo) -> None:
+        """Let go an alert that is over for long."""
+        node = self._topology.node_of(echo.begun.entity)
+        held = self._echoes.get(node, {})
+        held.pop(echo.begun.alert_id, None)
+        if not held:
+            self._echoes.pop(node, None)
+
+    def echo(self, member: Member, echoes: Mapping[str, Echo]) -> Echo | None:
+        """Return the latest alert that is over and explains one which began before that, or a report later."""
+        begun = member.begun
+        if begun.rule not in self._explained or not self._echoes:
+            return None
+        late_ms = self.report_ms(begun)
+        found = [
+            echoes[name]
+            for node in self._topology.chain(begun.entity)
+            for name in self._echoes.get(node, ())
+            if begun.onset_ms <= echoes[name].ended_ms + late_ms
+            and self._entry(echoes[name].begun, begun, "<" + node) is not None
+        ]
+        return max(found, key=lambda one: (one.ended_ms, one.begun.alert_id), default=None)
 
     def join(self, member: Member) -> None:
         """Note that an alert is explained by another, ``member.by``."""
@@ -161,7 +189,7 @@ class Explaining:
         return source.onset_ms - target.onset_ms <= ahead_ms
 
     def report_ms(self, begun: Transition) -> int:
-        """Return how often what an alert is about usually reports, milliseconds; 0 where it does not itself."""
+        """Return how often what an alert is about usually reports, milliseconds; 0 where that is not known."""
         catalog = self._registry.catalog
         if begun.kind not in catalog.kinds:
             return 0
@@ -170,7 +198,7 @@ class Explaining:
         row = self._registry.row.get(name) if sort == "device" else None
         if row is not None:
             return round(kind.report_s[int(self._registry.role[row])] * 1000)
-        return round(kind.report_s[0] * 1000) if sort in ("road", "cabinet", "grid") else 0
+        return round(kind.report_s[0] * 1000)  # of those that are counted together
 
 
 def _level(entity: str) -> int:

@@ -55,6 +55,23 @@ class Member:
 
 
 @dataclass(slots=True)
+class Echo:
+    """An alert that is over and that may still explain what shows late: lamps report a quarter of an hour apart.
+
+    Attributes:
+        begun: its beginning.
+        ended_ms: host time at which it was over.
+        parent: what explained it, or itself.
+        incident: id of its incident.
+    """
+
+    begun: Transition
+    ended_ms: int
+    parent: str
+    incident: str
+
+
+@dataclass(slots=True)
 class Incident:
     """One open incident.
 
@@ -114,12 +131,13 @@ class Memory:
         now_ms: host time of the latest step.
         members: open alerts by id.
         incidents: open incidents by id.
+        echoes: alerts that are over and explained others, by id.
     """
 
     now_ms: int = 0
     members: dict[str, Member] = field(default_factory=dict)
     incidents: dict[str, Incident] = field(default_factory=dict)
-    extra: bytes = b""
+    echoes: dict[str, Echo] = field(default_factory=dict)
 
     def save(self) -> Arrays:
         """Return it as one array of bytes."""

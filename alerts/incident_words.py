@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from alerts.incident_state import Incident
+from alerts.inhibition import COMMON_CAUSE
 from alerts.rules import LANGUAGES
 from devices.transition import ACTIVE, CLEARED, Transition
 
@@ -82,7 +83,7 @@ def _many(incident: Incident, count: int, names: Sequence[str], language: str) -
 
 def _behind(incident: Incident, language: str) -> str:
     gathered = _GATHERED[language].format(count=incident.suppressed) if incident.suppressed else ""
-    if incident.size > 1:
+    if incident.size > 1 and incident.lead.rule != COMMON_CAUSE:  # that says how many itself
         return _BEHIND[language].format(size=_size(incident, language), alerts=gathered)
     return gathered
 

@@ -18,7 +18,7 @@ from alerts.causes import Causes
 from alerts.explaining import Explaining
 from alerts.fleet import NEVER_AGAIN, Fleet
 from alerts.incident_notices import GRAVE, USUAL, Notices, Timing
-from alerts.incident_state import Agenda, Arrays, Incident, Member, Memory, Step, load
+from alerts.incident_state import Agenda, Arrays, Echo, Incident, Member, Memory, Step, load
 from alerts.inhibition import COMMON_CAUSE, NOTHING, Inhibition, common_cause_rule
 from alerts.memory import Opened
 from alerts.rules import RuleSet
@@ -30,6 +30,7 @@ from devices.transition import ACTIVE, CLEARED, Transition, alert_id
 
 REPORTS = 3  # a device is given so many reports to recover by itself once what explained it is over
 NAMES_KEPT = 8
+ECHO_MS = 6 * 3_600_000  # so long an alert that is over may explain what shows late
 
 
 class Incidents:
@@ -96,7 +97,7 @@ class Incidents:
         fresh = [self._enter(one, step) for one in self._ordered(told, ACTIVE)]
         self._explain(fresh, step)
         for member in fresh:
-            if not member.by:
+            if member.heads:
                 self._gather(member, step)
         self._follow_all(step)
         for one in self._ordered(told, CLEARED):
@@ -121,6 +122,8 @@ class Incidents:
         members = self.memory.members
         for member in fresh:
             self._put_under(member, self._explaining.parent(member, members), step)
+            if not member.by:
+                self._put_after(member, step)
         for member in fresh:
             for child in self._explaining.explained(member, members):
                 self._put_under(child, member.id, step)
@@ -138,6 +141,15 @@ class Incidents:
         member.by, member.free_ms = parent, NEVER_AGAIN
         self._explaining.join(member)
         step.moved[member.id] = None
+
+    def _put_after(self, member: Member, step: Step) -> None:
+        """Give an alert time that shows late what is over already."""
+        echo = self._explaining.echo(member, self.memory.echoes)
+        if echo is None or echo.ended_ms + self._settle_ms(member) <= step.now_ms:
+            return
+        member.free_ms = echo.ended_ms + self._settle_ms(member)
+        member.parent, member.incident = echo.parent, echo.incident
+        self._freed.put(member.free_ms, member.id)
 
     def _gather(self, member: Member, step: Step) -> None:
         """Open an incident for an alert that stands for itself, or let it join one that waits for others like it."""
@@ -205,6 +217,7 @@ class Incidents:
             return
         self._explaining.remove(member)
         step.ended[member.id] = member
+        self._remember(member, step.now_ms)
         for name in self._explaining.children(member.id):
             child = self.memory.members[name]
             parent = self._explaining.parent(child, self.memory.members)
@@ -218,6 +231,18 @@ class Incidents:
                 self._freed.put(child.free_ms, name)
         if member.heads and member.incident:
             self._take_out(member, step, "recovered", ended)
+
+    def _remember(self, member: Member, now_ms: int) -> None:
+        """Keep an alert that is over and may explain what shows late; forget those that are over for long."""
+        echoes, rule = self.memory.echoes, self._rules.get(member.begun.rule)
+        if rule is None or not self._explaining.explains_below(rule):
+            return
+        for name in [name for name, echo in echoes.items() if not 0 <= now_ms - echo.ended_ms < ECHO_MS]:
+            self._explaining.forget(echoes.pop(name))
+        root = self._explaining.root(member, self.memory.members)
+        parent = root.id if root.free_ms == NEVER_AGAIN else root.parent
+        echo = echoes[member.id] = Echo(member.begun, now_ms, parent, root.incident)
+        self._explaining.keep(echo)
 
     def _settle_ms(self, member: Member) -> int:
         """Return how long an alert may take to clear by itself once what explained it is over: no second storm."""
@@ -293,9 +318,10 @@ class Incidents:
         root = self._explaining.root(member, self.memory.members)
         if root is member:
             return
-        if member.parent == root.id and member.incident == root.incident:
+        parent = root.id if root.free_ms == NEVER_AGAIN else root.parent  # what explained the root is over, it waits
+        if member.parent == parent and member.incident == root.incident:
             return
-        member.parent, before, member.incident = root.id, member.incident, root.incident
+        member.parent, before, member.incident = parent, member.incident, root.incident
         incident = self.memory.incidents.get(root.incident)
         if incident is not None and before != root.incident:
             self._count(incident, member, step)
@@ -373,6 +399,8 @@ class Incidents:
                 self._explaining.join(member)
             elif member.by:  # cannot be, unless what was saved is damaged
                 member.by, member.free_ms = "", self.memory.now_ms
+        for echo in self.memory.echoes.values():
+            self._explaining.keep(echo)
         waiting = [one for one in self.memory.incidents.values() if one.key and not one.told_ms]
         self._waiting = {one.key: one.id for one in waiting}
         self._file()

@@ -118,6 +118,7 @@ class Topology:
             if row is not None:
                 yield from self._above(row)
         elif sort == "circuit":
+            yield from self._gateways(self.below(entity))
             yield from self.chain(f"cabinet:{name.rpartition('/')[0]}")
         elif sort in GROUPS:
             yield from self._above_group(sort, name)
@@ -134,6 +135,15 @@ class Topology:
                 yield f"{place}:{name}"
         if self._gateway is not None and not np.isnan(self._gateway[row]):
             yield f"gateway:{self._gateway[row]:g}"
+
+    def _gateways(self, rows: Rows) -> Iterator[str]:
+        """Yield the gateway that carries the messages of most of these devices."""
+        if self._gateway is None or not len(rows):
+            return
+        numbers, count = np.unique(self._gateway[rows], return_counts=True)
+        best = int(count.argmax())
+        if not np.isnan(numbers[best]) and count[best] > len(rows) / 2:
+            yield f"gateway:{numbers[best]:g}"
 
     def _row_of_cabinet(self, cabinet: str) -> Iterator[str]:
         yield f"device:{cabinet}"
@@ -152,6 +162,7 @@ class Topology:
         inside = np.flatnonzero(group.code[self.lamps] == group.names.index(name))
         if not len(inside):
             return
+        yield from self._gateways(self.lamps[inside])
         for number, names in ((self.circuit, self.circuits), (self.cabinet, self.cabinets)):
             count = np.bincount(number[inside])
             yield from (names[k] for k in np.flatnonzero(count >= max(1.0, FEEDS * len(inside))).tolist())
