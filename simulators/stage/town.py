@@ -80,6 +80,12 @@ rules:
     severity: info
     message: {en: "{name}: {value}", zh: "{name}: {value}"}
 """
+INHIBITION = """
+never: [well_high]
+inhibit:
+  - {by: [cover_open], suppress: [cover_tilted], where: same}
+  - {by: [door_open], suppress: [lamp_dark], where: below, ahead: 10s}
+"""
 # Which state of a device is behind which rule, and the field that shows it: value when well, value when not.
 SIGNS: dict[str, dict[str, tuple[str, float, float]]] = {
     "cover": {"cover_open": ("cover_open", 0, 1), "cover_tilted": ("tilt_deg", 1, 30)},
@@ -114,7 +120,10 @@ def assets() -> list[Asset]:
     named = [("lamp", "streetlight", 4), ("cabinet", "streetlight", 1), ("cover", "manhole", 4)]
     named += [("station", "pump", 2), ("truck", "truck", 2)]
     return [
-        Asset(f"{role}-{n:03d}", kind, role, f"{role} {n}", 121.46 + n / 1000, 31.02, "东区", road="人民路")
+        Asset(
+            f"{role}-{n:03d}", kind, role, f"{role} {n}", 121.46 + n / 1000, 31.02, "东区", road="人民路",
+            cabinet="cabinet-001" if role == "lamp" else "",
+        )  # fmt: skip
         for role, kind, count in named
         for n in range(1, count + 1)
     ]
