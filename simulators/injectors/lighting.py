@@ -165,7 +165,7 @@ _CABINETS = (
         "schedule_lost",
         "clock_drift",
         "The schedule is lost: it switches so many minutes early (less than nothing) or late.",
-        ("cabinet_schedule", "cabinet_dark", "lighting_rate", "lamp_out"),
+        ("cabinet_schedule", "cabinet_dark", "feeder_dark", "lighting_rate", "lamp_out"),
         (-120.0, -50.0),
         NIGHTS,
     ),
