@@ -114,17 +114,24 @@ def in_turn(at: Places, time_ms: npt.NDArray[np.int64]) -> tuple[Places, Places,
         its device, (k,).
     """
     order = np.argsort(at, kind="stable")
-    begins = np.r_[True, at[order][1:] != at[order][:-1]]
+    begins = _begins(at[order])
     device = np.cumsum(begins) - 1
     rank = np.unique(time_ms, return_inverse=True)[1][order]
     height = device * len(at) + rank  # later devices stand above earlier ones whatever the time
-    before = np.r_[-1, np.maximum.accumulate(height)[:-1]]
-    newer = begins | (height > before)
+    newer = begins
+    newer[1:] |= height[1:] > np.maximum.accumulate(height)[:-1]
     order, device = order[newer], device[newer]
-    first = np.r_[True, device[1:] != device[:-1]].nonzero()[0]
-    turn = np.arange(len(order)) - np.repeat(first, np.diff(np.r_[first, len(order)]))
+    first = _begins(device).nonzero()[0]
+    turn = np.arange(len(order)) - np.repeat(first, np.diff(first, append=len(order)))
     back = np.argsort(order)
     return order[back], turn[back], device[back]
+
+
+def _begins(values: Places) -> npt.NDArray[np.bool_]:
+    """Return where a value differs from the one before it, (n,); the first always does."""
+    out = np.ones(len(values), dtype=np.bool_)
+    np.not_equal(values[1:], values[:-1], out=out[1:])
+    return out
 
 
 def _rounds(turn: Places) -> Iterator[Places]:
