@@ -151,18 +151,19 @@ class SourceSilentJudge:
     def _judge(self, heard: Mask, silent: Mask, gone: Mask, seen: Ints, now_ms: int) -> list[Transition]:
         covered = np.zeros(len(heard), dtype=np.bool_)
         told: list[Transition] = []
-        for scope in self._scopes:
-            bad, back = self._look(scope, heard & ~covered, silent & ~covered, gone)
+        within = self._within()
+        for scope, inside in zip(self._scopes, within, strict=True):
+            mine = heard & ~covered & ~inside
+            bad, back = self._look(scope, mine, silent & mine, gone)
             back &= scope.alerted
             scope.since_ms = np.where(bad, np.where(scope.since_ms == 0, now_ms, scope.since_ms), 0)
             scope.back_ms = np.where(back, np.where(scope.back_ms == 0, now_ms, scope.back_ms), 0)
             fire = ~scope.alerted & bad & (now_ms - scope.since_ms >= self._rule.for_ms)
             clear = back & (now_ms - scope.back_ms >= self._rule.keep_ms)
             for at in np.flatnonzero(fire).tolist():
-                mine = silent & (scope.member == at)
-                scope.onset_ms[at] = int(seen[mine].max())
+                scope.onset_ms[at] = int(seen[silent & ~inside & (scope.member == at)].max())
             told += [
-                self._tell(scope, at, heard, silent, now_ms, fired=bool(fire[at]))
+                self._tell(scope, at, mine, silent, now_ms, fired=bool(fire[at]))
                 for at in np.flatnonzero(fire | clear).tolist()
             ]
             scope.alerted = (scope.alerted | fire) & ~clear
@@ -170,6 +171,15 @@ class SourceSilentJudge:
             loud = np.append(scope.alerted | bad, False)  # the last place answers for devices without a source
             covered |= loud[scope.member]
         return told
+
+    def _within(self) -> list[Mask]:
+        """Return for each scope who hangs on a smaller source that is silent already, which is not its doing."""
+        inside = np.zeros(len(self._registry), dtype=np.bool_)
+        out: list[Mask] = []
+        for scope in reversed(self._scopes):
+            out.append(inside)
+            inside = inside | np.append(scope.alerted, False)[scope.member]
+        return out[::-1]
 
     def _look(self, scope: _Scope, heard: Mask, silent: Mask, gone: Mask) -> tuple[Mask, Mask]:
         """Return which sources are silent by some look, and at which hardly anybody is by any."""
@@ -186,7 +196,7 @@ class SourceSilentJudge:
 
     def _tell(self, scope: _Scope, at: int, heard: Mask, silent: Mask, now_ms: int, *, fired: bool) -> Transition:
         mine = scope.member == at
-        hushed, all_ = silent & mine, heard & mine
+        hushed, all_ = silent & heard & mine, heard & mine
         share = 100.0 * float(hushed.sum()) / max(1.0, float(all_.sum()))
         onset_ms = int(scope.onset_ms[at])
         values = {

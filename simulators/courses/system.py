@@ -100,14 +100,18 @@ class _Script:
         return found
 
     def _sources(self, kind: str, among: Sequence[tuple[str, str, tuple[str, ...]]]) -> None:
+        at_a_time = max(1, len(among) // 5)  # more would be the city's trouble, not that of one source
         for number in range(self._size.each if among else 0):
             lasts_ms = self._lasts_ms(kind)
-            for _ in range(TRIES):
+            for turn in range(TRIES):
                 entity, rule, children = among[int(self._rng.integers(len(among)))]
+                slot = f"{kind} {turn % at_a_time}"
                 on_ms = self._when(lasts_ms, dark=kind == "gateway_dead")
-                if on_ms + lasts_ms > self._end_ms or not self._clear(entity, on_ms, on_ms + lasts_ms):
+                if on_ms + lasts_ms > self._end_ms or not all(
+                    self._diary.free(one, on_ms, on_ms + lasts_ms) for one in (entity, slot)
+                ):
                     continue
-                for one in (entity, *children):
+                for one in (entity, slot, *children):
                     self._diary.take(one, on_ms, on_ms + lasts_ms)
                 self._add(kind, f"{number + 1}", rule, entity, (on_ms, on_ms + lasts_ms), children)
                 break
@@ -121,9 +125,6 @@ class _Script:
             )
         night = int(self._rng.integers(max(1, round(self._size.days)))) * DAY_MS
         return self._start_ms + night + round(self._rng.uniform(*DARK_H) * HOUR_MS)
-
-    def _clear(self, entity: str, on_ms: int, off_ms: int) -> bool:
-        return self._diary.free(entity, on_ms, off_ms)
 
     def _single(self, kind: str, number: int, among: Sequence[str]) -> None:
         span = (self._start_ms + QUIET_MS, self._end_ms)
