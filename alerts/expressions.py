@@ -231,7 +231,8 @@ class _Compiler:
     def call(self, tree: ast.Call) -> Number:
         name = tree.func.id if isinstance(tree.func, ast.Name) else ""
         if name not in FUNCTIONS or tree.keywords:
-            raise self.refuse(tree, "the functions are abs(a), min(a, b, …), max(a, b, …) and default(a, b)")
+            known = "abs(a), min(a, b, …), max(a, b, …), default(a, b) and bit(word, number)"
+            raise self.refuse(tree, f"the functions are {known}")
         fewest, most, function = FUNCTIONS[name]
         if not fewest <= len(tree.args) <= most:
             takes = "one number" if most == 1 else "two numbers" if most == 2 else "two numbers or more"

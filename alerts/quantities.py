@@ -163,9 +163,18 @@ ARITHMETIC: dict[type[ast.operator], Callable[..., Floats]] = {
     ast.Mult: np.multiply,
     ast.Div: _divide,
 }
+
+
+def bit(word: Floats, number: Floats) -> Floats:
+    """Return 1 where that bit of a whole number is set, 0 where it is not; bit 0 is worth one."""
+    found: Floats = np.floor(word / np.exp2(number)) % 2.0
+    return found
+
+
 FUNCTIONS: dict[str, tuple[int, int, Callable[..., Floats]]] = {
     "abs": (1, 1, np.abs),
     "min": (2, 99, np.minimum),
     "max": (2, 99, np.maximum),
     "default": (2, 2, otherwise),
+    "bit": (2, 2, bit),
 }

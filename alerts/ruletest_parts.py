@@ -7,7 +7,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from alerts.ruletest_series import length
-from devices.registry import Permit, Road
+from devices.registry import Fence, Permit, Road
 from devices.yamlfile import Node
 
 ZONE = "Asia/Shanghai"
@@ -93,6 +93,16 @@ def permit_of(name: str, node: Node) -> Permit:
         (minutes[0], minutes[1]),
         corridor_m=width,
     )
+
+
+def fence_of(name: str, node: Node) -> Fence:
+    """Return a forbidden area: its ring, and the hours in which it is closed."""
+    node.only("ring", "hours")
+    hours = node.get("hours")
+    minutes = (0, 1440) if hours is None else tuple(int(one.number(low=0, high=1440)) for one in hours.elements())
+    if len(minutes) != 2:
+        raise node.need("hours").error("expected [from, until] in minutes of the local day")
+    return Fence(name, points_of(node.need("ring")), (minutes[0], minutes[1]))
 
 
 def points_of(node: Node) -> tuple[tuple[float, float], ...]:

@@ -10,7 +10,17 @@ import numpy as np
 
 from alerts.rules import Rule, RuleSet, parse_rule, parse_rules
 from alerts.ruletest import Alert, Expectation, Reading, RuleTest, Told
-from alerts.ruletest_parts import PLACE, clock_of, delay_of, elements_of, items_of, permit_of, road_of, span_of
+from alerts.ruletest_parts import (
+    PLACE,
+    clock_of,
+    delay_of,
+    elements_of,
+    fence_of,
+    items_of,
+    permit_of,
+    road_of,
+    span_of,
+)
 from alerts.ruletest_series import length, names, series, time_ms
 from devices.asset import Asset
 from devices.kinds import Catalog, Field, Kind
@@ -18,7 +28,7 @@ from devices.registry import Registry
 from devices.transition import ACTIVE, CLEARED
 from devices.yamlfile import ConfigError, Node
 
-SHARED = ("rule", "clock", "entities", "series", "delays", "held", "permits", "roads")
+SHARED = ("rule", "clock", "entities", "series", "delays", "held", "permits", "roads", "fences")
 CASE = (*SHARED, "name", "expect", "transitions")
 LINE_FORM = "expected such as '30m active lamp-7 since 15m' or '55m cleared lamp-7 since 15m recovered'"
 _LINE = re.compile(r"^(\S+)\s+(?:(\w+)\s+)?(active|cleared)\s+(.+?)\s+since\s+(\S+)(?:\s+(\w+))?$")
@@ -103,7 +113,8 @@ class _Reader:
         last += [one.arrives_ms for one in readings]
         roads = [road_of(key, one) for key, one in items_of(node.get("roads"))]
         permits = [permit_of(key, one) for key, one in items_of(node.get("permits"))]
-        registry = Registry(self.catalog, list(self.assets.values()), roads, permits)
+        fences = [fence_of(key, one) for key, one in items_of(node.get("fences"))]
+        registry = Registry(self.catalog, list(self.assets.values()), roads, permits, fences=fences)
         told_at = "" if listed is None else f"{listed.file}:{listed.line}"
         return RuleTest(
             name, f"{node.file}:{node.line}", self.rules, registry, clock.zone, clock.start_ms, max(last),

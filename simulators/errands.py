@@ -139,9 +139,11 @@ class _Night:
         shift.phase(PARKED)
         late = finish + 60.0 * LATE_MIN
         shift.stay(max(late - shift.now, 1.0))
-        if self.due(("off_hours",)):
+        after = self.due(("off_hours",))
+        if after:
             far = min(0.9 * self.haul.site_m, 4_000.0)
             shift.phase(OUT)
+            shift.span("driving:" + after[1].id, shift.now, shift.now + 1200.0)
             shift.drive(self.base, 0.0, far)
             shift.stay(120.0)
             shift.phase(HOME)
@@ -180,7 +182,7 @@ class _Night:
             return
         place = self.between(0.3, 0.7)
         self.way(from_m, place)
-        line = self.aside(place, 40.0)
+        line = self.aside(place, 40.0 * self.free_side())
         shift.drive(line, 0.0, 40.0)
         if found[0] == "empty_wash":
             shift.phase(WASHING)
@@ -205,6 +207,11 @@ class _Night:
     def between(self, low: float, high: float) -> float:
         """Return a place on the way from the building site to the disposal site."""
         return self.haul.site_m + float(self.rng.uniform(low, high)) * (self.end - self.haul.site_m)
+
+    def free_side(self) -> float:
+        """Return the side of the road on which no compound lies: 1 right, -1 left."""
+        compound = self.of.compounds.get(id(self.haul.line))
+        return -compound.side if compound else 1.0
 
     def aside(self, place_m: float, aside_m: float) -> int:
         return self.of.tracks.add(spur(self.haul.line, place_m, aside_m), [abs(aside_m)])
@@ -305,7 +312,7 @@ class _Night:
             shift.span("off", shift.now, DAY_S)
             shift.span("gone", shift.now + 20.0, DAY_S)
             return False
-        aside = float(rng.uniform(20.0, 60.0)) * float(rng.choice([-1.0, 1.0]))
+        aside = float(rng.uniform(20.0, 60.0)) * self.free_side()
         line = self.aside(place, aside)
         shift.drive(line, 0.0, abs(aside))
         lift, lasts = float(rng.uniform(40.0, 90.0)), float(rng.uniform(180.0, 360.0))

@@ -100,4 +100,6 @@ def _call(tree: ast.Call, look: Callable[[str], Value]) -> Value:
         return None
     if name == "abs":
         return abs(known[0])
+    if name == "bit":
+        return float(int(known[0] // 2 ** known[1]) % 2)
     return min(known) if name == "min" else max(known)

@@ -13,8 +13,8 @@ from simulators.haulage import Haul, degrees
 from simulators.network import Points, along, chainage, distance_to
 
 FENCE_EDGE_M = 25.0  # from the middle of the road
-FENCE_DEEP_M = 90.0
-FENCE_WIDE_M = 140.0
+FENCE_DEEP_M = 200.0
+FENCE_WIDE_M = 200.0
 _CLEAR_M = 60.0  # between a compound and every other way
 
 

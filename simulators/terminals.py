@@ -134,7 +134,8 @@ class Terminals:
             codes = np.array([code for _, code in shift.phases])
             asleep = codes[np.searchsorted(begins, grid, side="right") - 1] == PARKED
             kept = grid[~asleep | ((np.arange(len(grid)) + self._turn[k]) % self._sleep == 0)]
-            times.append(np.unique(np.concatenate([kept, np.array(shift.corners)])))
+            off = begins[1:][codes[1:] == PARKED] + 1.0  # a terminal tells at once that the engine was switched off
+            times.append(np.unique(np.concatenate([kept, np.array(shift.corners), off])))
         count = np.array([len(one) for one in times], dtype=np.intp)
         first = np.cumsum(count) - count
         truck = np.repeat(np.arange(len(shifts)), count)
@@ -211,7 +212,7 @@ class Terminals:
                 seen = self._first(what, told, columns, k, cut, value)
                 if seen is not None:
                     shown.append((told.noon_ms + round(told.t[seen] * 1000), known[fault_id]))
-        moved = {name: columns[name].copy() for name in ("speed", "heading")} | {"seen": told.seen.copy()}
+        moved = {name: column.copy() for name, column in columns.items()} | {"seen": told.seen.copy()}
         for k, fault in faults:
             effect = EFFECTS[fault.kind]
             begin, end = ((at - told.noon_ms) / 1000.0 for at in (fault.on_ms, fault.off_ms))
@@ -233,7 +234,9 @@ class Terminals:
         elif what == "heavy":
             shows = (told.speed[cut] * 3.6 > 20.0) & (told.phase[cut] == LOADED)
         elif what == "strange":
-            shows = columns["true_load"][cut] > 0.1 * self._full[k]
+            shows = columns["true_load"][cut] > 0.4 * self._full[k]
+        elif what == "driving":
+            shows = told.speed[cut] * 3.6 > 10.0
         else:
             shows = np.ones(cut.stop - cut.start, dtype=np.bool_)
         hit = np.flatnonzero(shows)

@@ -65,18 +65,19 @@ def _copied(
     fault: Fault, told: Told, columns: dict[str, Floats], moved: dict[str, Floats], where: tuple[int, slice],
     hauls: Sequence[Haul],
 ) -> int | None:  # fmt: skip
-    """Let a terminal ride in another truck: it says what that one's says, a few metres apart."""
+    """Let a terminal play what another truck's says, a few metres apart."""
     _, cut = where
     donor = [haul.truck for haul in hauls].index(fault.targets[1]) if len(fault.targets) > 1 else 0
     begin, number = int(told.first[donor]), int(told.count[donor])
     times = told.t[begin : begin + number]
     rows = slice(begin, begin + number)
+    near = begin + np.clip(np.searchsorted(times, told.t[cut]), 0, number - 1)
     for axis in (0, 1):
         told.seen[cut, axis] = np.interp(told.t[cut], times, moved["seen"][rows, axis]) + 2.0
-    near = begin + np.clip(np.searchsorted(times, told.t[cut]), 0, number - 1)
+    for name, column in columns.items():
+        column[cut] = moved[name][near]
     columns["speed"][cut] = np.interp(told.t[cut], times, moved["speed"][rows])
-    columns["heading"][cut] = moved["heading"][near]
-    return _first(columns["speed"][cut] > 10.0, cut)
+    return _first(np.hypot(*(told.seen[cut] - told.place[cut]).T) > 100.0, cut)
 
 
 def silenced(effect: str, told: Told, columns: dict[str, Floats], cut: slice, rng: np.random.Generator) -> int | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from simulators.injectors.form import Injector
 
 _TRIP = (150.0, 160.0)  # minutes: the trip that goes wrong sets out in the first half of it
-_GPS = ("gps_trouble", "route_deviation")
+# A truck whose position is false seems to dump, load and drive where it may not: told too, and explained by the first.
+_GPS = ("gps_trouble", "route_deviation", "illegal_dump", "unpermitted_load")
 
 
 def _sham(kind: str, says: str, size: tuple[float, float] = (1.0, 1.0), lasts: tuple[float, float] = _TRIP) -> Injector:
@@ -43,7 +44,7 @@ INJECTORS = (
         "fence_incursion",
         "A loaded truck turns into a closed compound, so many metres deep, for 2 to 10 minutes.",
         ("truck_in_fence", "route_deviation"),
-        (60.0, 85.0),
+        (65.0, 95.0),
         _TRIP,
     ),
     Injector(
@@ -69,7 +70,7 @@ INJECTORS = (
         (15.0, 25.0),
         _TRIP,
     ),
-    Injector("gps_copy", "gps_copy", "The terminal rides in another truck.", _GPS, lasts_min=(40.0, 60.0)),
+    Injector("gps_copy", "gps_copy", "The terminal plays what another truck's says.", _GPS, lasts_min=(40.0, 60.0)),
     Injector(
         "gps_frozen", "gps_frozen", "The position stands still while the truck drives.", _GPS, lasts_min=(40.0, 60.0)
     ),

@@ -1,0 +1,162 @@
+"""Forbidden areas: a truck that is deep inside a fence, deeper than its receiver errs, for long enough.
+
+The areas are those of the registry (polygons with the property ``fence``), each with the hours in which it is closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from alerts.corridor import Corridors
+from alerts.keys import Keys
+from alerts.rules import Rule
+from alerts.truckwatch import Floats, Ints, Mask, Sight, TruckJudge
+from devices.kinds import Kind
+from devices.registry import Registry
+from devices.sky import Sky
+from devices.yamlfile import Node
+
+VALUES = ("depth_m", "least_m")
+_FAR_M = -1e6  # depth of a truck that is near no fence
+_NEAR_M = 200.0
+_CELL_M = 100.0
+_CELLS_MOST = 1_000  # each way
+
+
+@dataclass(frozen=True, slots=True)
+class FenceParams:
+    """Settings of the rule.
+
+    Attributes:
+        deep_m: least depth inside the fence, metres.
+        sigmas: and so many times what the receiver may err.
+        uere_m: metres of error to one of hdop.
+        samples: fixes that deep that are enough, before ``for`` is over.
+        out_m: outside by so much it is over.
+    """
+
+    deep_m: float = 20.0
+    sigmas: float = 3.0
+    uere_m: float = 5.0
+    samples: int = 3
+    out_m: float = 30.0
+
+
+def parse(own: Node, kind: Kind, role: str | None) -> FenceParams:  # noqa: ARG001 - every kind of rule is asked alike
+    """Check the rule's own keys. Raises ConfigError naming file, line, key and the accepted form."""
+    if "lon_deg" not in kind.field_names():
+        raise own.error(f"{kind.name} reports no position: it cannot be kept out of an area")
+    plain = FenceParams()
+    keys = Keys(own, "deep_m", "sigmas", "uere_m", "samples", "out_m")
+    params = FenceParams(
+        keys.number("deep_m", plain.deep_m, 0, 10_000),
+        keys.number("sigmas", plain.sigmas, 0, 20),
+        keys.number("uere_m", plain.uere_m, 0.1, 100),
+        int(keys.number("samples", plain.samples, 1, 1000)),
+        keys.number("out_m", plain.out_m, 0, 10_000),
+    )
+    keys.done()
+    return params
+
+
+class FenceJudge(TruckJudge):
+    """The fence rule over all trucks."""
+
+    COLUMNS: ClassVar[dict[str, tuple[type, float]]] = {}
+
+    def __init__(self, rule: Rule, registry: Registry, sky: Sky) -> None:
+        super().__init__(rule, registry, sky)
+        params: FenceParams = rule.params
+        self.params, self.samples = params, params.samples
+        self.areas = Areas(registry)
+
+    def look(self, sight: Sight) -> tuple[Mask, Mask, dict[str, Floats]]:
+        """Return which trucks are deep inside a fence that is closed, and which are clear of all."""
+        p = self.params
+        depth = self.areas.depth(sight.east, sight.north, sight.time_ms, self.sky.local_minute)
+        least = np.maximum(p.deep_m, p.sigmas * p.uere_m * sight.hdop)
+        known = ~np.isnan(sight.east)
+        told = {"value": depth, "threshold": least, "depth_m": depth, "least_m": least}
+        return known & (depth > least), known & (depth < -p.out_m), told
+
+
+class Areas:
+    """The registry's fences, with a coarse look that leaves out all trucks that are near none."""
+
+    def __init__(self, registry: Registry) -> None:
+        rings = [registry.projection.to_metres(*np.array(fence.ring).T) for fence in registry.fences]
+        closed = [
+            (np.append(x, x[0]), np.append(y, y[0])) if (x[0], y[0]) != (x[-1], y[-1]) else (x, y) for x, y in rings
+        ]
+        self.hours = [fence.hours for fence in registry.fences]
+        self._edges = Corridors(closed)
+        self._rings = closed
+        self._box = np.array([[x.min(), x.max(), y.min(), y.max()] for x, y in closed]).reshape(-1, 4)
+        self._box += np.array([-_NEAR_M, _NEAR_M, -_NEAR_M, _NEAR_M])
+        self._near = self._coarse()
+
+    def _coarse(self) -> Mask:
+        """Return a coarse map of where a fence is near, with a margin of its own about it."""
+        if not len(self._box):
+            return np.zeros((1, 1), dtype=np.bool_)
+        west, east, south, north = (
+            self._box[:, 0].min(),
+            self._box[:, 1].max(),
+            self._box[:, 2].min(),
+            self._box[:, 3].max(),
+        )
+        self._west, self._south = west, south
+        self._cell = max(_CELL_M, (east - west) / _CELLS_MOST, (north - south) / _CELLS_MOST)
+        found = np.zeros((int((east - west) / self._cell) + 3, int((north - south) / self._cell) + 3), dtype=np.bool_)
+        corners = ((self._box - np.array([west, west, south, south])) / self._cell).astype(np.intp) + 1
+        for low_x, high_x, low_y, high_y in corners.tolist():
+            found[low_x : high_x + 1, low_y : high_y + 1] = True
+        return found
+
+    def near(self, east: Floats, north: Floats) -> npt.NDArray[np.intp]:
+        """Return which places may lie near a fence; the others surely do not."""
+        if not len(self._box):
+            return np.zeros(0, dtype=np.intp)
+        with np.errstate(invalid="ignore"):
+            i = np.clip(np.nan_to_num((east - self._west) / self._cell, nan=-1.0) + 1, 0, self._near.shape[0] - 1)
+            j = np.clip(np.nan_to_num((north - self._south) / self._cell, nan=-1.0) + 1, 0, self._near.shape[1] - 1)
+        found: npt.NDArray[np.intp] = self._near[i.astype(np.intp), j.astype(np.intp)].nonzero()[0]
+        return found
+
+    def depth(self, east: Floats, north: Floats, time_ms: Ints, local_minute: Callable[[Ints], Ints]) -> Floats:
+        """Return metres inside the deepest closed fence, negative outside, (n,); far away where there is none near."""
+        found = np.full(len(east), _FAR_M)
+        candidates = self.near(east, north)
+        x, y = east[candidates], north[candidates]
+        for number, (low_x, high_x, low_y, high_y) in enumerate(self._box.tolist() if len(candidates) else ()):
+            rows = candidates[(x > low_x) & (x < high_x) & (y > low_y) & (y < high_y)]
+            if not len(rows):
+                continue
+            start, end = self.hours[number]
+            if end - start < 1440:
+                m = local_minute(time_ms[rows])
+                rows = rows[((m >= start) & (m < end)) if start <= end else ((m >= start) | (m < end))]
+            if not len(rows):
+                continue
+            route = np.full(len(rows), number, dtype=np.int64)
+            none, zero = np.full(len(rows), -1, dtype=np.int64), np.zeros(len(rows))
+            away, _ = self._edges.nearest(route, east[rows], north[rows], none, zero)
+            ring_x, ring_y = self._rings[number]
+            inside = inside_ring(ring_x, ring_y, east[rows], north[rows])
+            found[rows] = np.maximum(found[rows], np.where(inside, away, -away))
+        return found
+
+
+def inside_ring(ring_x: Floats, ring_y: Floats, east: Floats, north: Floats) -> Mask:
+    """Return whether a closed ring holds each point, by counting the edges to its right."""
+    y0, y1 = ring_y[:-1, None], ring_y[1:, None]
+    x0, x1 = ring_x[:-1, None], ring_x[1:, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        beyond = east < x0 + (north - y0) * (x1 - x0) / (y1 - y0)
+    odd: Mask = (((y0 > north) != (y1 > north)) & beyond).sum(axis=0) % 2 == 1
+    return odd

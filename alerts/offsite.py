@@ -1,0 +1,246 @@
+"""What trucks do away from their permitted sites: dump, load, stand, drive at hours that are not theirs.
+
+One kind of rule with four things to look for, ``what``: each is a condition on load, bed, speed and hour that counts
+only outside the sites of the truck's permits. A truck without a permit is not judged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from alerts.corridor import Sites
+from alerts.fleet import Fleet
+from alerts.keys import Keys
+from alerts.rules import Rule
+from alerts.truckwatch import GAP_MS, REST, Floats, Ints, Mask, Sight, TruckJudge
+from devices.batch import Batch
+from devices.kinds import Kind
+from devices.registry import Permit, Registry
+from devices.sky import Sky
+from devices.transition import Transition
+from devices.yamlfile import Node
+
+WHAT = ("dump", "load", "stop", "hours")
+VALUES = ("load_t", "changed_t", "driven_m", "stood_min", "score")
+WINDOW_MS = 300_000  # a load that changes hands does so within five minutes (rule T3)
+_LIFT, _FALL, _STAY = 0.4, 0.4, 0.2  # what each sign of dumping weighs; 0.8 make an alert (rule T3)
+_ENOUGH = 0.8 - 1e-9
+_RISE_T = 1.0  # what a load cell may err by on the road
+
+
+@dataclass(frozen=True, slots=True)
+class OffSiteParams:
+    """Settings of the rule.
+
+    Attributes:
+        what: one of WHAT.
+        site_margin_m: sites are this much larger than drawn.
+        standing_kmh: what counts as standing, for dumping and loading; a stop is slower than ``stop_kmh``.
+        bed_deg: a raised bed.
+        share: of the payload, by which the load must fall or rise.
+        loaded_t: a truck that carries more than this is loaded.
+        peers_m: other trucks that stand within so many metres explain a stop.
+        driving_kmh, driven_m: what counts as driving, and how far it must go.
+        grace_min: minutes before and after the permit's hours.
+    """
+
+    what: str = "dump"
+    site_margin_m: float = 50.0
+    standing_kmh: float = 5.0
+    stop_kmh: float = 3.0
+    bed_deg: float = 20.0
+    share: float = 0.4
+    loaded_t: float = 4.0
+    peers_m: float = 250.0
+    driving_kmh: float = 10.0
+    driven_m: float = 300.0
+    grace_min: float = 10.0
+
+
+def parse(own: Node, kind: Kind, role: str | None) -> OffSiteParams:  # noqa: ARG001 - every kind of rule is asked alike
+    """Check the rule's own keys. Raises ConfigError naming file, line, key and the accepted form."""
+    needed = [name for name in ("lon_deg", "speed_kmh", "load_t") if name not in kind.field_names()]
+    if needed:
+        raise own.error(f"{kind.name} reports no {' and no '.join(needed)}: what it does off its sites cannot be told")
+    plain = OffSiteParams()
+    limits = {
+        "site_margin_m": (0, 5_000), "standing_kmh": (0, 30), "stop_kmh": (0, 30), "bed_deg": (1, 89),
+        "share": (0.05, 1), "loaded_t": (0.1, 100), "peers_m": (0, 5_000), "driving_kmh": (1, 100),
+        "driven_m": (0, 100_000), "grace_min": (0, 600),
+    }  # fmt: skip
+    keys = Keys(own, "what", *limits)
+    what = own.need("what").text(one_of=WHAT)
+    numbers = {name: keys.number(name, getattr(plain, name), *limit) for name, limit in limits.items()}
+    keys.done()
+    return OffSiteParams(what, **numbers)
+
+
+class Yards:
+    """The sites of every truck's permits, and its hours; in metres from the city's centre."""
+
+    def __init__(self, registry: Registry, permits: list[list[Permit]]) -> None:
+        to_metres = registry.projection.to_metres
+        rings = [[to_metres(*np.array(ring).T) for permit in group for ring in permit.sites] for group in permits]
+        self._sites = Sites(rings)
+        most = max((len(group) for group in permits), default=0)
+        self._hours = np.zeros((len(permits), most, 2), dtype=np.int64)
+        for k, group in enumerate(permits):
+            for number in range(most):
+                self._hours[k, number] = group[min(number, len(group) - 1)].hours
+
+    def away(self, sight: Sight, margin_m: float, among: Mask | None = None) -> Mask:
+        """Return which trucks are surely outside all their sites; unknown places are not, nor is who is not asked."""
+        found = np.zeros(len(sight), dtype=np.bool_)
+        known = ~np.isnan(sight.east)
+        rows = (known if among is None else known & among).nonzero()[0]
+        if len(rows):
+            found[rows] = ~self._sites.holds(sight.truck[rows], sight.east[rows], sight.north[rows], margin_m)
+        return found
+
+    def early_or_late(self, truck: Ints, minute: Ints, grace_min: float) -> Mask:
+        """Return for which trucks it is neither within the hours of a permit nor within the grace about them."""
+        hours = self._hours[truck]
+        length = np.where(
+            hours[..., 1] > hours[..., 0], hours[..., 1] - hours[..., 0], hours[..., 1] - hours[..., 0] + 1440
+        )
+        since = np.mod(minute[:, None] - hours[..., 0] + grace_min, 1440)
+        inside = (length >= 1440) | (since < length + 2 * grace_min)
+        found: Mask = ~inside.any(axis=1)
+        return found
+
+
+class OffSiteJudge(TruckJudge):
+    """The rule over all trucks that have a permit."""
+
+    WANTED: ClassVar[tuple[str, ...]] = ("load_t", "bed_angle_deg", "ignition")
+    COLUMNS: ClassVar[dict[str, tuple[type, float]]] = {
+        "high_t": (float, np.nan), "high_ms": (int, 0), "low_t": (float, np.nan), "low_ms": (int, 0),
+        "lift_ms": (int, 0), "driven_m": (float, 0.0),
+    }  # fmt: skip
+
+    def __init__(self, rule: Rule, registry: Registry, sky: Sky) -> None:
+        found: dict[int, list[Permit]] = {}
+        for permit in registry.permits:
+            row = registry.row.get(permit.truck)
+            if row is not None and registry.kind[row] == registry.catalog[rule.device].index:
+                found.setdefault(row, []).append(permit)
+        rows = np.array(sorted(found), dtype=np.intp)
+        super().__init__(rule, registry, sky, rows)
+        self.params: OffSiteParams = rule.params
+        self.yards = Yards(registry, [found[row] for row in rows.tolist()])
+        payload = (
+            registry.fact("max_load_t")[rows]
+            if "max_load_t" in {fact.name for fact in registry.catalog[rule.device].facts}
+            else np.full(len(rows), np.nan)
+        )
+        self._payload = np.where(np.isnan(payload), 2.5 * self.params.loaded_t, payload)
+        self._peers: tuple[Floats, Floats] = (np.zeros(0), np.zeros(0))
+
+    def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:
+        """Judge readings: at most one a truck, each newer than its truck's last."""
+        if self.params.what == "stop":
+            self._fleet = fleet
+        return super().readings(fleet, batch, now_ms)
+
+    def look(self, sight: Sight) -> tuple[Mask, Mask, dict[str, Floats]]:
+        """Return where the condition holds and where it is over."""
+        look = {"dump": self._dump, "load": self._load, "stop": self._stop, "hours": self._hours}[self.params.what]
+        return look(sight)
+
+    def _dump(self, sight: Sight) -> tuple[Mask, Mask, dict[str, Floats]]:
+        p, s, truck, now = self.params, self.state, sight.truck, sight.time_ms
+        load, bed = sight.more["load_t"], sight.more["bed_angle_deg"]
+        fall = self._fallen(truck, now, load)
+        high = s["high_t"][truck]
+        standing = sight.speed < p.standing_kmh
+        up = (bed > p.bed_deg) & standing
+        lift_ms = np.where(up, np.where(s["lift_ms"][truck] == 0, now, s["lift_ms"][truck]), 0)
+        recent = np.where(up, lift_ms, np.where(now - np.abs(s["lift_ms"][truck]) < WINDOW_MS, s["lift_ms"][truck], 0))
+        s["lift_ms"][truck] = np.where(standing | np.isnan(sight.speed), recent, 0)
+        lifted = (s["lift_ms"][truck] != 0) & (high > p.loaded_t)
+        fallen = fall > p.share * np.maximum(high, p.loaded_t)
+        score = _LIFT * lifted + _FALL * fallen + _STAY * standing
+        likely = standing & (score >= _ENOUGH)
+        holds = self.yards.away(sight, p.site_margin_m, likely)
+        over = (sight.speed > p.driving_kmh) & (bed < p.bed_deg)
+        return (
+            holds,
+            over,
+            {"value": fall, "threshold": p.share * high, "load_t": load, "changed_t": fall, "score": score},
+        )
+
+    def _fallen(self, truck: Ints, now: Ints, load: Floats) -> Floats:
+        """Return by how much the load has fallen below its highest of the last five minutes, tonnes."""
+        s = self.state
+        high, since = s["high_t"][truck], s["high_ms"][truck]
+        anew = ~np.isnan(load) & (np.isnan(high) | (load >= 0.93 * high) | (now - since > WINDOW_MS))
+        s["high_t"][truck], s["high_ms"][truck] = np.where(anew, load, high), np.where(anew, now, since)
+        fall: Floats = s["high_t"][truck] - load
+        return fall
+
+    def _load(self, sight: Sight) -> tuple[Mask, Mask, dict[str, Floats]]:
+        p, s, truck, now = self.params, self.state, sight.truck, sight.time_ms
+        load = sight.more["load_t"]
+        known = ~np.isnan(load)
+        low, since = s["low_t"][truck], s["low_ms"][truck]
+        away = self.yards.away(sight, p.site_margin_m, load > low + _RISE_T)
+        # What a truck carries when it leaves a site, or has carried for long, is where a rise is counted from.
+        anew = known & (np.isnan(low) | ~away | (now - since > 4 * WINDOW_MS) | (now - s["last_ms"][truck] > GAP_MS))
+        s["low_t"][truck], s["low_ms"][truck] = np.where(anew, load, low), np.where(anew, now, since)
+        rise = load - s["low_t"][truck]
+        least = p.share * self._payload[truck]
+        holds = away & (rise > least)
+        over = known & ~holds
+        return holds, over, {"value": rise, "threshold": least, "load_t": load, "changed_t": rise}
+
+    def _stop(self, sight: Sight) -> tuple[Mask, Mask, dict[str, Floats]]:
+        p, load = self.params, sight.more["load_t"]
+        stands = (load > p.loaded_t) & (sight.speed < p.stop_kmh)
+        holds = self.yards.away(sight, p.site_margin_m, stands)
+        over = (sight.speed >= p.stop_kmh) | (load <= p.loaded_t)
+        stood = (sight.time_ms - self.state["onset_ms"][sight.truck]) / 60_000
+        return (
+            holds,
+            over,
+            {"value": stood, "threshold": np.full(len(sight), self.rule.for_ms / 60_000), "stood_min": stood},
+        )
+
+    def _hours(self, sight: Sight) -> tuple[Mask, Mask, dict[str, Floats]]:
+        p, s, truck = self.params, self.state, sight.truck
+        strange = np.zeros(len(sight), dtype=np.bool_)
+        rows = ((sight.speed > p.driving_kmh) | (s["phase"][truck] != REST)).nonzero()[0]
+        if len(rows):
+            minute = self.sky.local_minute(sight.time_ms[rows])
+            strange[rows] = self.yards.early_or_late(truck[rows], minute, p.grace_min)
+        holds = self.yards.away(sight, p.site_margin_m, strange & (sight.speed > p.driving_kmh))
+        passed = np.clip((sight.time_ms - s["last_ms"][truck]) / 1000.0, 0.0, 60.0)
+        driven = np.where(holds, s["driven_m"][truck] + passed * sight.speed / 3.6, s["driven_m"][truck])
+        over = (sight.speed < p.stop_kmh) | ((s["phase"][truck] != REST) & ~strange)
+        s["driven_m"][truck] = np.where(over, 0.0, driven)
+        return holds, over, {"value": sight.speed, "threshold": np.full(len(sight), p.driving_kmh), "driven_m": driven}
+
+    def may(self, sight: Sight) -> Mask:
+        """Return where an alert may begin: a stop without others that stand there too, a drive that is long enough."""
+        p, s = self.params, self.state
+        found = np.ones(len(sight), dtype=np.bool_)
+        if p.what == "hours":
+            return np.asarray(s["driven_m"][sight.truck] >= p.driven_m)
+        if p.what != "stop":
+            return found
+        ripe = (s["phase"][sight.truck] == 1) & (sight.time_ms - s["onset_ms"][sight.truck] >= self.rule.for_ms)
+        for k in ripe.nonzero()[0].tolist():
+            found[k] = not self._company(sight, k)
+        return found
+
+    def _company(self, sight: Sight, k: int) -> bool:
+        """Return whether other trucks stand near truck ``k`` now."""
+        live = self._fleet.live[self.rule.device]
+        east, north = self.registry.projection.to_metres(live.column("lon_deg"), live.column("lat_deg"))
+        near = np.hypot(east - sight.east[k], north - sight.north[k]) < self.params.peers_m
+        near &= (live.column("speed_kmh") < self.params.standing_kmh) & (live.column("ignition") > 0)
+        near &= np.abs(live.time_ms - sight.time_ms[k]) < 2 * 60_000
+        near[live.local[self.rows[sight.truck[k]]]] = False
+        return bool(near.any())
