@@ -1,7 +1,7 @@
 """One notice to one receiver: put into its language, sent, and its failure told apart.
 
 Senders of our own for plain webhooks (``json://``, ``jsons://``), group robots (``feishu+https://``, ``wecom+https://``)
-and mail (``smtp://``, ``smtps://``); all others through apprise.
+mail (``smtp://``, ``smtps://``) and Prometheus Alertmanager (``alertmanager+http://``); all others through apprise.
 
 A failure is retriable (nobody there, too slow, 5xx, 408, 425, 429) or final (any other 3xx or 4xx: the receiver has
 understood and will not have it). A receiver that sees an idempotency key twice has been told twice.
@@ -23,7 +23,7 @@ from typing import Any
 import apprise
 import structlog
 
-from alerts import feishu, mail, webhook, wecom
+from alerts import alertmanager, feishu, mail, webhook, wecom
 from alerts.maps import map_link, map_template
 from alerts.notice import Notice, notice_of, text_of, title_of
 from devices.transition import CLEARED, Transition
@@ -41,6 +41,8 @@ _PARSERS: dict[str, Callable[..., object]] = {
     "feishu+https": feishu.parse,
     "wecom+http": wecom.parse,
     "wecom+https": wecom.parse,
+    "alertmanager+http": alertmanager.parse,
+    "alertmanager+https": alertmanager.parse,
     "smtp": mail.parse,
     "smtps": mail.parse,
     "smtp+plain": mail.parse,
@@ -166,6 +168,9 @@ def _by_ourselves(receiver: Receiver, transition: Transition, notice: Notice, no
             feishu.post(feishu.parse(receiver.url, allow_private=inside), notice, now_ms)
         case wecom.PREFIX:
             wecom.post(wecom.parse(receiver.url, allow_private=inside), notice)
+        case alertmanager.PREFIX:
+            hook = alertmanager.parse(receiver.url, allow_private=inside)
+            alertmanager.post(hook, [transition], now_ms, receiver.console)
         case "smtp" | "smtps":
             mail.post(mail.parse(receiver.url, allow_private=inside), notice)
         case _:

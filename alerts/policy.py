@@ -149,9 +149,11 @@ class Target:
         team: whose people on duty stand for it; empty for itself.
         summary_ms: it wants a summary so often instead of single notices; 0 for single notices.
         min_severity: the least severity that it wants.
+        program: no person but a program, which is told everything one by one.
     """
 
     name: str
     team: str = ""
     summary_ms: int = 0
     min_severity: str = SEVERITIES[-1]
+    program: bool = False

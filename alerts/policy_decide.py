@@ -194,6 +194,8 @@ def _way(situation: Situation, who: str, notice: Transition) -> tuple[str, str]:
     """Return how one person is told: at once, or in a summary."""
     flood = situation.policy.flood
     target = situation.targets.get(who)
+    if target is not None and target.program:
+        return DUE, ""
     if flood.on and notice.state == ACTIVE:
         situation.recent[who] = situation.recent.get(who, 0) + 1
         if situation.recent[who] >= flood.starts:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from alerts.alertmanager import LONGEST_REPEAT_MS
 from alerts.keys import Keys
 from alerts.policy import MINUTE_MS, WARNINGS, Flapping, Flood, Policy, Profile, Shelving, Step
 from alerts.roster import Team, names, parse_team
@@ -164,4 +165,8 @@ def _day(node: Node) -> tuple[int, int]:
 
 def _repeat(node: Node) -> int:
     node.only("repeat")
-    return _at_least(node.need("repeat"), 1000)
+    repeat = node.need("repeat")
+    length = _at_least(repeat, 1000)
+    if length > LONGEST_REPEAT_MS:
+        raise repeat.error(f"expected at most {LONGEST_REPEAT_MS // 1000}s: what is not repeated in time is forgotten")
+    return length

@@ -27,6 +27,7 @@ SCHEMES = {"json": ("http", 80), "jsons": ("https", 443)}
 FORM = "json[s]://[user:password@]host[:port]/path[?+Header=value&-question=value]"
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _ASSIGNED = ipaddress.ip_network("192.0.0.0/24")  # RFC 6890; parts of it count as global
+Body = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 _TRY_AGAIN = (408, 425, 429)  # timeouts, too early, too many: the receiver asks for another time
 _EMBEDDED = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/96"))  # an IPv4 address in the last bits
 
@@ -138,7 +139,7 @@ def inside(address: str) -> bool:
     return ip.is_multicast or ip.is_reserved or not ip.is_global
 
 
-def post(hook: Webhook, body: Mapping[str, Any], headers: Mapping[str, str]) -> None:
+def post(hook: Webhook, body: Body, headers: Mapping[str, str]) -> None:
     """Send JSON. Blocks for a few times five seconds at most. Raises WebhookError unless it was taken (2xx)."""
     status, excerpt = _exchange(hook, body, headers, whole=False)
     if not 200 <= status < 300:
@@ -160,7 +161,7 @@ def refusal(hook: Webhook, status: int, excerpt: str) -> WebhookError:
     return WebhookError(f"{hook.place} answered {status}{moved}{f': {said}' if said else ''}", status)
 
 
-def _exchange(hook: Webhook, body: Mapping[str, Any], headers: Mapping[str, str], *, whole: bool) -> tuple[int, str]:
+def _exchange(hook: Webhook, body: Body, headers: Mapping[str, str], *, whole: bool) -> tuple[int, str]:
     data = json.dumps(body, ensure_ascii=False).encode()
     try:
         with _connected(hook, outside(hook.host, hook.port, allow_private=hook.allow_private)) as connection:

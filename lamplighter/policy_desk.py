@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
-from alerts import policy_words
+from alerts import alertmanager, policy_words
 from alerts.escalation import what_next
 from alerts.policy import WARNINGS, Policy, Target
 from alerts.policy_decide import (
@@ -45,7 +45,10 @@ SLOW_MS = 10_000  # how often is looked at what only time changes: flapping, flo
 
 def targets_of(settings: Settings) -> dict[str, Target]:
     """Return the receivers of the settings as the policy needs them."""
-    return {one.name: Target(one.name, one.team, one.summary_ms, one.min_severity) for one in settings.notify}
+    return {
+        one.name: Target(one.name, one.team, one.summary_ms, one.min_severity, one.url.startswith(alertmanager.PREFIX))
+        for one in settings.notify
+    }
 
 
 def policy_of(settings: Settings) -> Policy:

@@ -22,8 +22,9 @@ from lamplighter import heap
 from lamplighter.clock import real_clock
 from lamplighter.losses import LOOK_S
 from lamplighter.own_series import write_own_series
+from lamplighter.policy_repeat import Repeater
 from lamplighter.settings import Settings
-from lamplighter.wiring import House
+from lamplighter.wiring import House, receivers_of
 from storage.operations import AWAY, in_words
 
 log = structlog.get_logger("house")
@@ -106,6 +107,7 @@ async def running(house: House) -> AsyncIterator[int]:
             group.create_task(house.shipper.run(), name="ship"),
             group.create_task(house.watch.readmission.run(), name="readmission"),
             group.create_task(_notify(house), name="notify"),
+            group.create_task(Repeater(house, receivers_of(house.settings)).run(), name="repeat"),
             group.create_task(write_own_series(house), name="own series"),
             group.create_task(_losses(house), name="losses"),
             group.create_task(house.reloader.run(), name="reload"),

@@ -9,6 +9,7 @@ packages=""
 command -v mosquitto >/dev/null || packages="$packages mosquitto"
 command -v influxd >/dev/null || packages="$packages influxdb"
 command -v nginx >/dev/null || packages="$packages nginx-light"
+command -v prometheus-alertmanager >/dev/null || packages="$packages prometheus-alertmanager"
 command -v chromium >/dev/null || packages="$packages chromium"
 command -v mosquitto_sub >/dev/null || packages="$packages mosquitto-clients"
 command -v strace >/dev/null || packages="$packages strace"
@@ -20,7 +21,7 @@ if [ ! -d /usr/share/fonts/opentype/noto ] || ! ls /usr/share/fonts/opentype/not
 fi
 
 if [ -z "$packages" ]; then
-    echo "servers: mosquitto and its tools, influxd, nginx, chromium, strace, faketime and the CJK fonts are here already"
+    echo "servers: mosquitto and its tools, influxd, nginx, alertmanager, chromium, strace, faketime and the CJK fonts are here already"
     exit 0
 fi
 
@@ -63,14 +64,14 @@ if ! install 2>/dev/null; then
 fi
 
 if [ -d /run/systemd/system ]; then
-    for service in mosquitto influxdb nginx; do
+    for service in mosquitto influxdb nginx prometheus-alertmanager; do
         case "$packages" in
         *"$service"*) $as_root systemctl disable --now --quiet "$service" || true ;;
         esac
     done
 fi
 
-for program in mosquitto mosquitto_sub influxd nginx chromium strace faketime; do
+for program in mosquitto mosquitto_sub influxd nginx prometheus-alertmanager chromium strace faketime; do
     command -v "$program" >/dev/null || { echo "servers: $program is still missing" >&2; exit 1; }
 done
 echo "servers: ready"

@@ -7,11 +7,11 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from devices.transition import ACTIVE, CLEARED
+from devices.transition import ACTIVE, CLEARED, Transition
 from storage import alertbook, outbox, tables
 from storage.alertbook import LATCHED, STANDING, AlertRow
 from storage.database import Database, chunks
-from storage.outbox import NEW
+from storage.outbox import NEW, SENT
 from storage.policyrows import COUNTED, GATHERED, HELD, LOOKED_AT, ROUTED, Chain, Flap, Notice, Standing
 
 BUDGETED = 200_000  # notices and alerts that a budget is reckoned from; a day of the worst city has fewer
@@ -164,6 +164,15 @@ class PolicyLooks:
             return alertbook.find(
                 connection, state=STANDING, rule=None, kind=None, entity=None, limit=limit, before_ms=None
             )
+
+    def open_for(self, receiver: str) -> list[Transition]:
+        """Return the latest notice of each incident or alert that a receiver was told of and that is open."""
+        box = tables.outbox
+        sent = (box.c.receiver == receiver) & (box.c.state == ACTIVE) & (box.c.status == SENT)
+        open_ids = select(tables.alerts.c.id).where(tables.alerts.c.state != CLEARED)
+        open_ids = open_ids.union(select(tables.incidents.c.id).where(tables.incidents.c.state != CLEARED))
+        found = self._notices(sent & box.c.alert_id.in_(open_ids), LOOKED_AT * 10)
+        return list({one.transition.alert_id: one.transition for one in found}.values())
 
     def told(self, since_ms: int) -> list[tuple[int, str, str, str, bool]]:
         """Return what people were told since then: time, receiver, rule, entity, and whether it was a beginning."""
