@@ -12,7 +12,9 @@ from pathlib import Path
 
 import httpx
 
+from alerts.budget import Budget
 from alerts.engine import Engine
+from alerts.policy import Policy, Shelving
 from alerts.rules import parse_rules
 from api.alerts import tell
 from api.app import create_app
@@ -24,6 +26,7 @@ from devices.registry import Asset, Permit, Road
 from devices.sky import Sky
 from devices.topics import up
 from devices.yamlfile import parse_yaml
+from lamplighter.policy_budget import budget_of
 from storage.journal import Journal, Record
 from storage.ledger import Ledger, read_ledger
 from storage.operations import AlertRow, Operations
@@ -124,6 +127,7 @@ class SmallHouse:
         self.token = token
         self.hosts = hosts
         self.clock_ms = now_ms
+        self.agreed = Policy(shelving=Shelving(supervisors=("wang",)))
         self.parts = [Part("broker", well=True, says="connected"), Part("disk", well=True, says="12 GB free")]
         self.rates: list[LightingRate] = []
         self.hub = Hub()
@@ -140,6 +144,12 @@ class SmallHouse:
 
     def now_ms(self) -> int:
         return self.clock_ms
+
+    def budget(self, length_ms: int) -> Budget:
+        return budget_of(self.operations.policy, self.agreed.flood, self.clock_ms, length_ms)
+
+    def profiles(self) -> Sequence[str]:
+        return ()
 
     def ledger(self) -> Ledger:
         return read_ledger(self.journal, self.operations)
