@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,6 +76,20 @@ def seeded_rain(seed: int, from_ms: int, until_ms: int, *, dry: tuple[int, int] 
         for fifth, part in enumerate(np.cumsum(_SHAPE)):
             knots.append(begin + (end - begin) * (fifth + 1) // 5)
             totals.append(base + depth * float(part))
+
+
+def rain_of(storms: Iterable[tuple[int, int, float]]) -> Rain:
+    """Return a rain of these storms, each as (from, until, millimetres); they may overlap."""
+    falls = [
+        (np.array([begin, *(begin + (end - begin) * (fifth + 1) // 5 for fifth in range(len(_SHAPE)))]), depth)
+        for begin, end, depth in storms
+    ]
+    if not falls:
+        return Rain((0,), (0.0,))
+    knots = np.unique(np.concatenate([times for times, _ in falls]))
+    shape = np.concatenate([[0.0], np.cumsum(_SHAPE)])
+    total = np.sum([np.interp(knots, times, depth * shape) for times, depth in falls], axis=0)
+    return Rain(tuple(knots.tolist()), tuple(total.tolist()))
 
 
 def air_c(minute_of_day: npt.ArrayLike) -> npt.NDArray[np.float64]:
