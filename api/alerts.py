@@ -40,7 +40,7 @@ def alert_form(row: AlertRow, registry: Registry, flags: Sequence[str] = ()) -> 
         "rule": row.rule,
         "entity": row.entity,
         "asset": name if scope == "device" else None,
-        "place": _place(scope, name, registry),
+        "place": place_of(scope, name, registry),
         "kind": row.kind,
         "severity": row.severity,
         "state": row.state,
@@ -58,6 +58,8 @@ def alert_form(row: AlertRow, registry: Registry, flags: Sequence[str] = ()) -> 
         else None,
         "flags": [*flags_of(row), *flags],
         "shelved": _shelved(row),
+        "incident": row.incident,
+        "suppressed_by": row.suppressed_by,
     }
 
 
@@ -76,7 +78,8 @@ def _shelved(row: AlertRow) -> dict[str, Any] | None:
     return {"until_ms": policy.shelved_until_ms, "who": policy.shelved_by, "why": policy.shelved_why}
 
 
-def _place(scope: str, name: str, registry: Registry) -> str:
+def place_of(scope: str, name: str, registry: Registry) -> str:
+    """Return where an alert's entity is, as people call it."""
     row = registry.row.get(name) if scope in ("device", "cabinet") else None
     if row is None:
         return name

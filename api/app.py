@@ -15,7 +15,20 @@ from fastapi.staticfiles import StaticFiles
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import Scope
 
-from api import alerts, assets, books, city, health, policy, problems, quarantine, reference, reloading, schemas
+from api import (
+    alerts,
+    assets,
+    books,
+    city,
+    health,
+    incidents,
+    policy,
+    problems,
+    quarantine,
+    reference,
+    reloading,
+    schemas,
+)
 from api.guard import COOKIE, Guard
 from api.heartbeat import Heartbeat
 from api.house import House
@@ -68,7 +81,7 @@ def create_app(house: House) -> FastAPI:
     app.add_middleware(Guard, token=house.token, hosts=tuple(house.hosts))  # outermost: also dresses errors
     for part in (city, assets, health):
         app.include_router(part.routes(house, view))
-    for part in (alerts, books, quarantine, reloading, policy):
+    for part in (alerts, incidents, books, quarantine, reloading, policy):
         app.include_router(part.routes(house))
     _live(app, house, view, heart)
     _session(app, house)

@@ -167,6 +167,8 @@ class AlertForm(Form):
         description="``suppressed``, ``shelved``, ``silenced``, ``out_of_service``, ``flapping``, ``stale_held``."
     )
     shelved: ShelvedForm | None
+    incident: str = Field(description="Id of the incident that it belongs to; empty for none.")
+    suppressed_by: str = Field(description="Id of the alert that explains it; empty where it stands for itself.")
 
 
 class PendingForm(Form):

@@ -110,6 +110,37 @@ export interface Alert {
   acknowledged: { who: string; note: string; at_ms: number | null } | null
   flags: string[]
   shelved: { until_ms: number; who: string; why: string } | null
+  incident: string
+  suppressed_by: string
+}
+
+export interface Incident {
+  id: string
+  cause: string
+  node: string
+  place: string
+  kind: string
+  district: string
+  keeper: string
+  severity: Severity
+  state: 'active' | 'acknowledged' | 'cleared'
+  message: Words
+  onset_ms: number
+  opened_ms: number
+  told_ms: number | null
+  closed_ms: number | null
+  reason: string
+  alerts: number
+  suppressed: number
+  devices: number
+  notices: number
+  lon: number | null
+  lat: number | null
+  acknowledged: { who: string; note: string; at_ms: number | null } | null
+}
+
+export interface IncidentDetail extends Incident {
+  members: Alert[]
 }
 
 export interface Quiet {

@@ -9,7 +9,7 @@ from typing import get_args
 import pytest
 from pydantic import BaseModel
 
-from api import quarantine_forms, schemas
+from api import incidents, policy_forms, quarantine_forms, schemas
 
 CONSOLE = Path(__file__).resolve().parents[2] / "console"
 TYPES = (CONSOLE / "src" / "api.ts").read_text(encoding="utf-8")
@@ -22,11 +22,21 @@ PAIRS = {
     "Asset": schemas.AssetForm,
     "AssetDetail": schemas.AssetDetail,
     "Alert": schemas.AlertForm,
+    "Incident": incidents.IncidentForm,
+    "IncidentDetail": incidents.IncidentDetail,
     "History": schemas.HistoryForm,
     "Ledger": schemas.LedgerForm,
     "LedgerRow": schemas.LedgerRow,
     "LightingRate": schemas.LightingForm,
     "Words": schemas.Words,
+    "Quiet": policy_forms.QuietForm,
+    "Preview": policy_forms.PreviewForm,
+    "Duty": policy_forms.DutyForm,
+    "Profile": policy_forms.ProfileForm,
+    "Profiles": policy_forms.ProfilesForm,
+    "Desk": policy_forms.DeskForm,
+    "Actor": policy_forms.ActorForm,
+    "Budget": policy_forms.BudgetForm,
     "Quarantine": quarantine_forms.QuarantineForm,
     "QuarantineRow": quarantine_forms.QuarantineRow,
     "QuarantineDetail": quarantine_forms.QuarantineDetail,
