@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from api.house import Figure, Part
-from lamplighter import abuse, policy_budget
+from lamplighter import abuse, incident_figures, policy_budget
 from storage.operations import AWAY, in_words
 from storage.recovery import TORN
 
@@ -201,6 +201,7 @@ def figures(house: House) -> list[Figure]:
             counter=True,
         ),
         *abuse.figures(house),
+        *incident_figures.figures(house),
         *policy_budget.figures(house.budget(policy_budget.DAY_MS), house.operations.policy.marked(house.now_ms())),
         Figure(
             "outbox",

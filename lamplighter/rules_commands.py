@@ -46,8 +46,23 @@ def check(
         if not wrong:
             told = "1 warning" if len(warnings) == 1 else f"{len(warnings)} warnings" if warnings else "all in order"
             typer.echo(f"{path}: {number} rules, {told}")
+    if not files:
+        for text in explained_amiss(settings.inhibition, settings.rules, catalog):
+            typer.echo(text)
     if errors:
         raise ConfigError(errors)
+
+
+def explained_amiss(inhibition: Path, rules: Path, catalog: Catalog) -> list[str]:
+    """Return a line for each name in the inhibition matrix that fits no rule; raises ConfigError for a wrong matrix."""
+    from alerts.inhibition import load_inhibition
+    from alerts.rules import load_rules
+
+    matrix = load_inhibition(inhibition, catalog)
+    try:
+        return matrix.unknown(load_rules(rules, catalog))
+    except ConfigError:
+        return []  # the rules' own mistakes are told already
 
 
 @app.command("test")
