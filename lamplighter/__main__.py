@@ -14,6 +14,7 @@ from lamplighter.config_option import Config, settings_of, settings_path
 from lamplighter.notify_commands import app as notify_app
 from lamplighter.quarantine_commands import app as quarantine_app
 from lamplighter.rules_commands import app as rules_app
+from lamplighter.scenario_command import app as scenario_app
 
 app = typer.Typer(
     name="lamplighter",
@@ -25,6 +26,7 @@ app = typer.Typer(
 devices_app = typer.Typer(help="The registry: what the city owns.", no_args_is_help=True)
 dashboards_app = typer.Typer(help="Grafana boards as code.", no_args_is_help=True)
 app.add_typer(rules_app, name="rules")
+app.add_typer(scenario_app, name="scenario")
 app.add_typer(devices_app, name="devices")
 app.add_typer(notify_app, name="notify")
 app.add_typer(quarantine_app, name="quarantine")
@@ -102,16 +104,18 @@ def simulate(
     registry_out: Annotated[
         Path | None, typer.Option(help="Write the simulated city's registry here (GeoJSON) and stop.")
     ] = None,
+    scenario: Annotated[
+        str, typer.Option(help="Play this scenario, a file or a shipped one's name, from now on; see 'scenario list'.")
+    ] = "",
 ) -> None:
     """Play a simulated city to the broker of the settings."""
     from lamplighter.durations import seconds
-    from lamplighter.play import run_simulation
+    from lamplighter.play import run_scenario, run_simulation
 
-    raise typer.Exit(
-        run_simulation(
-            settings_of(config), seed, speed, seconds(run_for) if run_for else None, truth, registry_out, faults=faults
-        )
-    )
+    settings, wall_s = settings_of(config), seconds(run_for) if run_for else None
+    if scenario:
+        raise typer.Exit(run_scenario(settings, scenario, speed, wall_s, truth, registry_out))
+    raise typer.Exit(run_simulation(settings, seed, speed, wall_s, truth, registry_out, faults=faults))
 
 
 @app.command()

@@ -63,6 +63,40 @@ def run_simulation(
     return _told_all(console, summary.unsent, summary.refused)
 
 
+def run_scenario(
+    settings: Settings, name: str, speed: float, run_for_s: float | None, truth: Path | None, registry_out: Path | None
+) -> int:
+    """Play a scenario from now on, until it ends or is stopped; 0 when the broker has acknowledged everything."""
+    from lamplighter.scenario_command import find
+    from simulators.scenario import load_scenario
+    from simulators.scenario_play import city_of, world_of
+
+    console = make_console()
+    catalog = load_catalog(*settings.kinds)
+    rules, zone = load_rules(settings.rules, catalog), settings.city.timezone
+    scenario = load_scenario(find(name), [*(rule.id for rule in rules), *rules.disabled])
+    city = city_of(scenario, settings.city.id)
+    if registry_out is not None:
+        write_geojson(registry_out, city.assets, city.roads, city.permits)
+        console.print(f"{registry_out}: {len(city.assets)} devices; take them in with 'lamplighter devices import'")
+        return 0
+    clock = fast_clock(real_clock().now_ms(), speed) if speed != 1 else real_clock()
+    start_ms = clock.now_ms()
+    world = world_of(scenario, city, catalog, rules, zone, start_ms)
+    console.print(
+        f"{scenario.name}: {scenario.title['en']} · {scenario.title['zh']}; it is written for "
+        f"{scenario.local_start:%H:%M} and plays from {world.sky.local_time(start_ms):%H:%M} on",
+        markup=False,
+    )
+    length_ms = scenario.lasts_ms if run_for_s is None else min(scenario.lasts_ms, int(run_for_s * 1000 * speed))
+    history = scenario.history_days
+    summary = asyncio.run(
+        _simulate(console, settings, world, clock.now_ms, start_ms + length_ms, truth, history_days=history)
+    )
+    console.print(f"sent {_by_kind(summary.readings)}; {len(world.truth())} faults in the scenario")
+    return _told_all(console, summary.unsent, summary.refused)
+
+
 async def _simulate(
     console: Console,
     settings: Settings,
@@ -70,6 +104,8 @@ async def _simulate(
     now_ms: Callable[[], int],
     until_ms: int | None,
     truth: Path | None,
+    *,
+    history_days: float = HISTORY_DAYS,
 ) -> Summary:
     where, known = f"{settings.broker.host}:{settings.broker.port}", ""
     stop = _stop_on_signals()
@@ -91,7 +127,7 @@ async def _simulate(
             now_ms,
             stop=stop,
             until_ms=until_ms,
-            history_days=HISTORY_DAYS if world.truth() else 0.0,
+            history_days=history_days if world.truth() else 0.0,
             truth=truth,
             progress=progress,
         )
