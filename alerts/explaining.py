@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from alerts.incident_state import Echo, Member
-from alerts.inhibition import BELOW, COMMON_CAUSE, SAME, Entry, Inhibition
+from alerts.inhibition import BELOW, BESIDE, COMMON_CAUSE, SAME, Entry, Inhibition
 from alerts.rules import Rule
 from alerts.topology import Topology
 from devices.registry import Registry
@@ -66,6 +66,11 @@ class Explaining:
             yield self._sources, "<" + self._topology.node_of(entity)
         if SAME in where:
             yield self._sources, "=" + entity
+        hub = self._topology.hub_of(entity) if BESIDE in where or rule in self._explained else ""
+        if BESIDE in where and hub:
+            yield self._sources, "~" + hub
+        if rule in self._explained and hub:
+            yield self._targets, "~" + hub
         if rule in self._explained:
             yield self._targets, "=" + entity
             for node in self._topology.chain(entity):
@@ -135,7 +140,8 @@ class Explaining:
         if begun.rule not in self._explained:
             return ""
         best: tuple[int, int, str] | None = None
-        for place in ("=" + begun.entity, *("<" + node for node in self._topology.chain(begun.entity))):
+        beside = "~" + self._topology.hub_of(begun.entity)
+        for place in ("=" + begun.entity, beside, *("<" + node for node in self._topology.chain(begun.entity))):
             for name in self._sources.get(place, ()):
                 source = members.get(name)
                 if source is None or name == member.id or self.root(source, members).id == member.id:
@@ -150,7 +156,8 @@ class Explaining:
         """Return the alerts that stand for themselves so far and that a new one explains."""
         begun = member.begun
         out = []
-        for place in ("=" + begun.entity, "<" + self._topology.node_of(begun.entity)):
+        above, beside = self._topology.node_of(begun.entity), self._topology.hub_of(begun.entity)
+        for place in ("=" + begun.entity, "<" + above, "~" + beside):
             for name in self._targets.get(place, ()):
                 target = members.get(name)
                 if target is None or name == member.id or target.by:
@@ -164,7 +171,7 @@ class Explaining:
         rules = self._rules.get(source.rule), self._rules.get(target.rule)
         if rules[0] is None or rules[1] is None or not self._is_above(source, target):
             return None
-        where = SAME if place[0] == "=" else BELOW
+        where = {"=": SAME, "<": BELOW, "~": BESIDE}[place[0]]
         for entry in self._inhibition.between(rules[0], rules[1]):
             if entry.where == where and self._in_time(entry, source, target):
                 return entry
@@ -181,7 +188,7 @@ class Explaining:
 
     def _in_time(self, entry: Entry, source: Transition, target: Transition) -> bool:
         """Return whether an explained alert did not begin long before what is to explain it."""
-        if entry.ahead_ms is None and entry.where == SAME:
+        if entry.ahead_ms is None and entry.where != BELOW:
             return True
         ahead_ms = entry.ahead_ms
         if ahead_ms is None:

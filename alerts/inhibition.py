@@ -20,8 +20,8 @@ from devices.transition import SEVERITIES
 from devices.yamlfile import ConfigError, Node, read_yaml
 
 COMMON_CAUSE = "common_cause"  # the rule that alerts on a node of the tree bear (alerts/causes.py)
-SAME, BELOW = "same", "below"
-WHERE = (SAME, BELOW)
+SAME, BELOW, BESIDE = "same", "below", "beside"
+WHERE = (SAME, BELOW, BESIDE)
 _NAME = re.compile(r"^(?:(?:kind|device):)?[a-z*?][a-z0-9_*?]*$")
 NAME_FORM = "expected a rule's id, a pattern of ids such as gas_*, kind:offline or device:pump"
 
@@ -52,7 +52,8 @@ class Entry:
     Attributes:
         by: rules whose alerts explain.
         suppress: rules whose alerts are explained.
-        where: ``same`` entity, or what lies ``below`` it: under a cabinet, a station, a district, a gateway, the city.
+        where: ``same`` entity; what lies ``below`` it, under a cabinet, a station, a district, a gateway, the city; or
+            what is ``beside`` it, of the same cabinet or station.
         ahead_ms: how long before the explaining alert an explained one may have begun; None for any time.
     """
 
@@ -67,7 +68,7 @@ class Inhibition:
     """The matrix, and how causes are looked for in the tree.
 
     Attributes:
-        never: rules whose alerts nothing explains.
+        never: rules whose alerts nothing explains, but for what an entry for the same entity names outright.
         entries: in the order of the file.
         causes: None where no causes are looked for.
         source: the file's text, as read.
@@ -80,7 +81,7 @@ class Inhibition:
     _found: dict[tuple[str, str], tuple[Entry, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     def spares(self, rule: Rule) -> bool:
-        """Return whether nothing explains a rule's alerts."""
+        """Return whether nothing elsewhere explains a rule's alerts: they are told at once."""
         return any(one.matches(rule) for one in self.never)
 
     def between(self, source: Rule, target: Rule) -> tuple[Entry, ...]:
@@ -88,22 +89,26 @@ class Inhibition:
         key = (source.id, target.id)
         found = self._found.get(key)
         if found is None:
-            found = () if self.spares(target) else tuple(self._entries(source, target))
+            found = tuple(self._entries(source, target))
             self._found[key] = found
         return found
 
     def _entries(self, source: Rule, target: Rule) -> Iterator[Entry]:
         for entry in self.entries:
-            if any(one.matches(source) for one in entry.by) and any(one.matches(target) for one in entry.suppress):
-                if entry.where == SAME and source.id == target.id:
-                    continue  # nothing explains itself
+            if entry.where == SAME and source.id == target.id:
+                continue  # nothing explains itself
+            if any(one.matches(source) for one in entry.by) and self._touches(entry, target):
                 yield entry
+
+    def _touches(self, entry: Entry, target: Rule) -> bool:
+        """Return whether an entry may explain alerts of a rule; of one that is spared where it says so outright."""
+        if self.spares(target):
+            return entry.where == SAME and any(one.text == target.id for one in entry.suppress)
+        return any(one.matches(target) for one in entry.suppress)
 
     def explainable(self, target: Rule) -> bool:
         """Return whether any alert could explain one of ``target``."""
-        if self.spares(target):
-            return False
-        return any(one.matches(target) for entry in self.entries for one in entry.suppress)
+        return any(self._touches(entry, target) for entry in self.entries)
 
     def unknown(self, rules: RuleSet) -> list[str]:
         """Return a line for each name that fits no rule, with its file and line: a slip, or a rule not in use."""

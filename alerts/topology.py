@@ -100,6 +100,12 @@ class Topology:
             return f"cabinet:{name}"
         return CITY if sort in ("city", "broker", "source") else entity
 
+    def hub_of(self, entity: str) -> str:
+        """Return the cabinet or station that a device belongs to, which may be itself; empty for other entities."""
+        sort, _, name = entity.partition(":")
+        row = self.row.get(name) if sort == "device" else None
+        return "" if row is None else self._name("cabinet", row) or name
+
     def chain(self, entity: str) -> tuple[str, ...]:
         """Return the nodes that an entity lies below or is, itself first; remembered."""
         found = self._chains.get(entity)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
 from alerts.engine import Engine
 from alerts.incident_notices import USUAL, Timing
 from alerts.incidents import Incidents
-from alerts.inhibition import parse_inhibition
-from alerts.rules import parse_rules
+from alerts.inhibition import common_cause_rule, load_inhibition, parse_inhibition
+from alerts.rules import load_rules, parse_rules
 from devices.incident import Decided, IncidentChange
 from devices.kinds import load_catalog
 from devices.registry import Asset, Registry
@@ -20,6 +21,7 @@ from devices.sky import Sky
 from devices.transition import ACTIVE, CLEARED, Transition, alert_id
 from devices.yamlfile import ConfigError, parse_yaml
 
+CONFIG = Path(__file__).parents[2] / "config"
 CATALOG = load_catalog()
 T0 = 1_781_553_600_000
 MINUTE = 60_000
@@ -38,6 +40,7 @@ RULES = parse_rules(
                 ("mains_lost", "pump", "station", "not mains_ok", "critical", "0s"),
                 ("pump_fault", "pump", "pump", "fault", "major", "10s"),
                 ("well_high", "pump", "station", "level_m > 3", "major", "1m"),
+                ("station_low", "pump", "station", "level_m < 0", "major", "1m"),
             )
         )
     ),
@@ -50,6 +53,8 @@ inhibit:
   - {by: [cabinet_dark], suppress: ["lamp_*", pole_leakage], where: below}
   - {by: [lamp_volt], suppress: [lamp_out], where: same}
   - {by: [mains_lost], suppress: ["pump_*", well_high], where: below}
+  - {by: [pump_fault], suppress: [station_low], where: beside}
+  - {by: [lamp_volt], suppress: [pole_leakage], where: same}
 """
 INHIBITION = parse_inhibition(parse_yaml(MATRIX), CATALOG)
 
@@ -197,6 +202,21 @@ def test_danger_is_never_explained_away(rule: str) -> None:
     assert desk.belongs[begun(rule, who).alert_id][1] == ""
 
 
+def test_what_is_beside_it_is_explained_within_one_station_alone() -> None:
+    desk, pump = Desk(), begun("pump_fault", "station-1-pump")
+    desk.step(T0, pump, begun("station_low", "station-1"))
+    assert desk.belongs[begun("station_low", "station-1").alert_id] == (pump.alert_id, pump.alert_id)
+
+
+def test_what_is_never_explained_is_gathered_where_an_entry_for_the_same_entity_names_it_outright() -> None:
+    desk, leak = Desk(), begun("pole_leakage", "lamp-001")
+    desk.step(T0, leak)
+    desk.step(T0 + MINUTE, begun("lamp_volt", "lamp-001"))
+    assert desk.belongs[leak.alert_id][1] == begun("lamp_volt", "lamp-001").alert_id
+    assert [one.rule for one in desk.notices] == ["pole_leakage", "lamp_volt"], "it was told at once all the same"
+    assert desk.notices[1].severity == "critical"
+
+
 def test_power_that_is_back_brings_no_second_storm_and_stragglers_are_told() -> None:
     desk, box = Desk(), begun("cabinet_dark", "cabinet-0")
     out = [begun("lamp_out", f"lamp-{n:03d}") for n in range(10)]
@@ -328,7 +348,7 @@ def test_every_alert_is_told_in_its_incident_or_explained_by_one_and_nothing_is_
     [
         (
             "inhibit:\n  - {by: [a], suppress: [b], where: above}",
-            "text:2: inhibit[0].where: expected one of same, below",
+            "text:2: inhibit[0].where: expected one of same, below, beside",
         ),
         ("inhibit:\n  - {by: [a], suppress: [], where: same}", "text:2: inhibit[0].suppress: an empty list"),
         ("inhibit:\n  - {by: [A], suppress: [b], where: same}", "expected a rule's id, a pattern of ids"),
@@ -342,3 +362,14 @@ def test_a_mistake_in_the_matrix_is_named_by_file_line_and_key(text: str, where:
     with pytest.raises(ConfigError, match=r"text|expected") as caught:
         parse_inhibition(parse_yaml(text), CATALOG)
     assert where in str(caught.value)
+
+
+def test_the_shipped_matrix_names_rules_that_are_there_and_spares_what_endangers_people() -> None:
+    shipped = load_rules(CONFIG / "rules.yaml", CATALOG)
+    matrix = load_inhibition(CONFIG / "inhibition.yaml", CATALOG)
+    assert matrix.unknown(shipped) == []
+    spared = {rule.id for rule in shipped if matrix.spares(rule)}
+    assert {"well_high", "pole_leakage", "cover_open", "gas_h2s", "gas_ch4", "illegal_dump"} <= spared
+    for source in [*shipped, common_cause_rule()]:
+        for target in (rule for rule in shipped if matrix.spares(rule)):
+            assert {entry.where for entry in matrix.between(source, target)} <= {"same"}, (source.id, target.id)
