@@ -9,6 +9,7 @@ export const STATE_NAMES = { '-1': 'silent', 0: 'fine', 1: 'info', 2: 'minor', 3
 /** Alerts asked for in each open list; twice as many are kept. The numbers in the head count all. */
 export const OPEN_SHOWN = 500
 const CLEARED_SHOWN = 200
+const SOON_MS = 400 // changes of incidents are asked for together
 
 export type Link = 'connecting' | 'live' | 'lost'
 export interface Moved {
@@ -33,6 +34,8 @@ export const tokenAsked = ref(false)
 export const selected = ref<string | null>(null)
 export const touched = ref(0) // grows when the selected asset may have changed
 const alerts = reactive(new Map<string, api.Alert>())
+const incidents = shallowRef<ReadonlyMap<string, api.Incident>>(new Map())
+export const incidentTouched = ref(0) // grows when alerts of incidents may have changed
 
 type Listeners = { states: ((c: StateChange) => void)[]; moved: ((c: Moved) => void)[] }
 const listeners: Listeners = { states: [], moved: [] }
@@ -44,7 +47,7 @@ export function onMoved(fn: (change: Moved) => void): void {
   listeners.moved.push(fn)
 }
 
-const weight = (alert: api.Alert) => SEVERITIES.indexOf(alert.severity)
+const weight = (one: { severity: api.Severity }) => SEVERITIES.indexOf(one.severity)
 export const openAlerts = computed(() => [...alerts.values()].filter((each) => each.state !== 'cleared'))
 
 /** Alerts in one state: the open ones by severity and then newest first, the cleared ones by the time they cleared. */
@@ -52,6 +55,28 @@ export function alertsIn(state: api.Alert['state']): api.Alert[] {
   const found = [...alerts.values()].filter((each) => each.state === state)
   if (state === 'cleared') return found.sort((a, b) => (b.cleared_ms ?? 0) - (a.cleared_ms ?? 0))
   return found.sort((a, b) => weight(a) - weight(b) || b.onset_ms - a.onset_ms)
+}
+
+/** Whether an incident is more than its one alert, which is then shown by itself. */
+export const gathers = (incident: api.Incident | undefined): boolean => (incident?.alerts ?? 0) > 1
+
+const ASIDE = ['shelved', 'silenced', 'out_of_service']
+/** Whether somebody has put an alert aside, or silenced it: nobody is told of it now. */
+export const asideOf = (alert: api.Alert): boolean => alert.flags.some((each) => ASIDE.includes(each))
+
+/** What somebody has to do something about, or did: incidents that gather several alerts, and single alerts. */
+export type Row = { incident: api.Incident; alert?: undefined } | { alert: api.Alert; incident?: undefined }
+export function rowsIn(state: api.Alert['state']): Row[] {
+  const found: Row[] = []
+  for (const incident of incidents.value.values()) if (gathers(incident) && incident.state === state && incident.reason !== 'merged') found.push({ incident })
+  for (const alert of alertsIn(state)) {
+    const explained = alert.flags.includes('suppressed')
+    if (!gathers(incidents.value.get(alert.incident)) && !explained) found.push({ alert })
+  }
+  const of = (row: Row) => row.incident ?? row.alert
+  const over = (row: Row) => (row.incident ? row.incident.closed_ms : row.alert.cleared_ms) ?? 0
+  if (state === 'cleared') return found.sort((a, b) => over(b) - over(a))
+  return found.sort((a, b) => weight(of(a)) - weight(of(b)) || of(b).onset_ms - of(a).onset_ms)
 }
 
 /** Severity by road name, for roads that an open alert is about. */
@@ -85,24 +110,44 @@ function take(changed: api.Alert[]): void {
     alerts.set(alert.id, alert)
     if (alert.asset && alert.asset === selected.value) touched.value++
   }
+  if (changed.some((each) => each.incident)) incidentsSoon()
   for (const old of alertsIn('cleared').slice(CLEARED_SHOWN)) alerts.delete(old.id)
-  for (const state of ['active', 'acknowledged'] as const) {
+  for (const state of ['active', 'acknowledged', 'latched'] as const) {
     for (const low of alertsIn(state).slice(2 * OPEN_SHOWN)) alerts.delete(low.id)
   }
+}
+
+let soon = 0
+/** Ask for the incidents anew, a moment after the first of several changes. */
+function incidentsSoon(): void {
+  if (soon) return
+  soon = window.setTimeout(async () => {
+    soon = 0
+    incidents.value = await readIncidents().catch(() => incidents.value)
+    incidentTouched.value++
+  }, SOON_MS)
+}
+
+async function readIncidents(): Promise<Map<string, api.Incident>> {
+  const lists = await Promise.all([api.getIncidents('open', OPEN_SHOWN), api.getIncidents('cleared', CLEARED_SHOWN)])
+  return new Map(lists.flatMap((each) => each.incidents).map((each) => [each.id, each]))
 }
 
 async function refresh(): Promise<void> {
   const lists = await Promise.all([
     api.getAlerts('active', OPEN_SHOWN),
     api.getAlerts('acknowledged', OPEN_SHOWN),
+    api.getAlerts('latched', OPEN_SHOWN),
     api.getAlerts('cleared', CLEARED_SHOWN),
   ])
-  const present = await api.getMap()
+  const [present, gathered] = await Promise.all([api.getMap(), readIncidents()])
   const fresh = lists.flatMap((each) => each.alerts)
   alerts.clear()
   for (const alert of fresh) alerts.set(alert.id, alert)
+  incidents.value = gathered
   assets.value = present
   touched.value++
+  incidentTouched.value++
 }
 
 /** Read the city once, then follow it for as long as the page is open. */
@@ -185,4 +230,16 @@ function takeStates(change: StateChange): void {
 /** Tell the house that somebody takes this alert on. */
 export async function acknowledge(alert: api.Alert, who: string, note: string): Promise<void> {
   take([await api.acknowledge(alert.id, who, note)])
+}
+
+/** An alert that this page knows, by its id. */
+export const alertOf = (id: string): api.Alert | undefined => alerts.get(id)
+
+/** Show an alert as the house has just answered. */
+export const takeAlert = (alert: api.Alert): void => take([alert])
+
+/** Tell the house that somebody takes this incident on, with all its alerts that nobody has. */
+export async function acknowledgeIncident(incident: api.Incident, who: string, note: string): Promise<void> {
+  await api.acknowledgeIncident(incident.id, who, note)
+  incidentsSoon()
 }

@@ -2,9 +2,11 @@
 import { computed, ref, watchEffect } from 'vue'
 
 import type { Field, Kind, Language } from './api'
+import { phrases } from './phrases'
 
 const words = {
   zh: {
+    ...phrases.zh,
     brand: '点灯人', clock: '城市时间', find: '查找设施编号或名称', none_found: '没有匹配的设施',
     critical: '紧急', major: '重要', minor: '一般', info: '提示', fine: '正常', silent: '无信号',
     active: '未确认', acknowledged: '已确认', cleared: '已解除', pending: '待定条件', alerts: '告警',
@@ -27,6 +29,7 @@ const words = {
     not_replayable: '此条来自数据库的拒收,不能重新读取。', span_all: '全部时间', span_hour: '最近 1 小时', span_day: '最近 24 小时', span_week: '最近 7 天', loading: '正在读取城市数据…', map_short: '地图', light: '浅色', dark: '深色', no_webgl: '此浏览器无法显示地图(需要 WebGL);列表和面板照常可用。',
   },
   en: {
+    ...phrases.en,
     brand: 'Lamplighter', clock: 'City time', find: 'Find an asset by id or name', none_found: 'No asset matches',
     critical: 'Critical', major: 'Major', minor: 'Minor', info: 'Info', fine: 'Fine', silent: 'Silent',
     active: 'Active', acknowledged: 'Acknowledged', cleared: 'Cleared', pending: 'Pending', alerts: 'Alerts',
@@ -120,6 +123,18 @@ export function day(ms: number): string {
 export function moment(ms: number): string {
   const parts = { month: '2-digit', day: '2-digit', hour: '2-digit', minute: '2-digit' } as const
   return new Intl.DateTimeFormat(locale(), { timeZone: timezone.value, hourCycle: 'h23', ...parts }).format(ms)
+}
+
+/** Epoch milliseconds of a date and time of the city's clock, as an input gives it (2026-06-16T04:00). */
+export function fromLocal(text: string): number {
+  const plain = Date.parse(`${text}Z`)
+  const parts = { year: 'numeric', month: '2-digit', day: '2-digit', hour: '2-digit', minute: '2-digit', second: '2-digit' } as const
+  const wall = (ms: number) => {
+    const found = Object.fromEntries(new Intl.DateTimeFormat('en', { timeZone: timezone.value, hourCycle: 'h23', ...parts }).formatToParts(ms).map((each) => [each.type, each.value]))
+    return Date.parse(`${found['year']}-${found['month']}-${found['day']}T${found['hour']}:${found['minute']}:${found['second']}Z`)
+  }
+  const guess = plain - (wall(plain) - plain)
+  return guess - (wall(guess) - plain) // once more where the clocks change in between
 }
 
 export function ago(ms: number): string {
