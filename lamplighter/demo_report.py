@@ -170,7 +170,7 @@ def _rules(house: House, alerts: Sequence[AlertRow], faults: Sequence[Fault], en
             continue
         out[rule.id] = {
             "raised": len(rows),
-            "cleared": sum(row.state == "cleared" for row in rows),
+            "cleared": sum(row.cleared_ms is not None for row in rows),  # latched ones too
             "notified": sent.get(rule.id, 0),
             "faults": len(due),
             "found": sum(_said(fault, alerts) for fault in due),

@@ -254,6 +254,10 @@ def _policy(settings: Settings) -> str:
             who = f"'{team.fallback}' is told then" if team.fallback else "nobody is told then"
             finding = f"team {name}: nobody is on duty {len(gaps)} times within 14 days, first from {first}; {who}"
             findings.append((finding, "give these hours to a shift in the policy file"))
+    named = {name for rule in load_rules(settings.rules, load_catalog(*settings.kinds)) for name in rule.profiles}
+    if strange := sorted(named - policy.profiles.keys()):
+        finding = f"rules name profiles that nothing switches on: {', '.join(strange)}"
+        findings.append((finding, "name them under 'profiles:' of the policy file, or correct the rules"))
     if findings:
         raise _Unwell(*findings)
     operations = Operations(settings.operations_url())

@@ -95,6 +95,7 @@ class PolicyDesk:
         self._standing: object = None  # what held when held notices were last looked at
         self._slow_ms = 0
         self._marked: object = None
+        self._pulse: object = None
         self._state: dict[str, str] | None = None
         self.profiles: tuple[str, ...] = ()
         self.receivers: tuple[Receiver, ...] = house.settings.told()
@@ -109,8 +110,12 @@ class PolicyDesk:
 
     def round(self, now_ms: int) -> None:
         """Decide on what is owed. Blocking; raises AWAY when the operations database refuses."""
-        verdict = Verdict()
         slow = not 0 <= now_ms - self._slow_ms < SLOW_MS
+        waits, pulse = self.book.pulse(now_ms)
+        if not (waits or slow or pulse != self._pulse):
+            return
+        self._pulse = pulse
+        verdict = Verdict()
         fresh = self.book.fresh()
         quiets = [quiet_of(row) for row in self.book.quiets(now_ms)]
         situation = self._situation(now_ms, quiets, slow=slow)
@@ -124,8 +129,8 @@ class PolicyDesk:
             self.follow.steady(verdict, situation)
             self.follow.handover(verdict, situation)
             self._profiles(verdict, situation)
+            self.follow.summaries(verdict, situation)
             self._slow_ms = now_ms
-        self.follow.summaries(verdict, situation)
         self._marks(verdict, situation, fresh)
         if verdict:
             self.book.write(verdict, now_ms)

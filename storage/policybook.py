@@ -5,7 +5,7 @@ One writer decides on notices, the policy's round (lamplighter/policy_desk.py); 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, select, update
@@ -13,7 +13,7 @@ from sqlalchemy import Connection, select, update
 from devices.transition import ACTIVE, Transition
 from storage import alertbook, outbox, tables
 from storage.alertbook import LATCHED, AlertRow
-from storage.database import Database
+from storage.database import CHUNK, Database
 from storage.outbox import DUE, NEW
 from storage.policylooks import PolicyLooks
 from storage.policyrows import GATHERED, HELD, SUMMED, AuditRow, QuietRow, Verdict
@@ -126,25 +126,24 @@ class PolicyBook(PolicyLooks):
         """Write a round's verdict down in one transaction."""
         box = tables.outbox
         with self._database.writing() as connection:
-            for number, status, why in verdict.changed:
+            for (status, why), numbers in _alike(verdict.changed).items():
                 values: dict[str, Any] = {"status": status, "error": why, "due_ms": now_ms if status == DUE else None}
                 if status in (DUE, GATHERED):
                     values["created_ms"] = now_ms  # what was held for long is not given up for its age
-                connection.execute(update(box).where(box.c.id == number, box.c.status.in_((NEW, HELD))).values(values))
+                for part in _parts(numbers):
+                    undecided = box.c.id.in_(part) & box.c.status.in_((NEW, HELD))
+                    connection.execute(update(box).where(undecided).values(values))
             rows = [_row(*one, now_ms) for one in verdict.owed]
             outbox.add(self._database, connection, rows)
-            for numbers, key in verdict.summed:
-                for start in range(0, len(numbers), 500):
-                    part = list(numbers[start : start + 500])
+            for gathered, key in verdict.summed:
+                for part in _parts(gathered):
                     connection.execute(update(box).where(box.c.id.in_(part)).values(status=SUMMED, error=key))
-            for alert_id in verdict.told:
-                _put(self._database, connection, alert_id, {"told_ms": now_ms})
-            for alert_id, label, due_ms in verdict.chains:
-                _put(self._database, connection, alert_id, {"chain": label, "chain_ms": due_ms})
-            for alert_id in verdict.unshelved:
-                _put(self._database, connection, alert_id, {"shelved_until_ms": None})
-            for alert_id, marks in verdict.marks.items():
-                _put(self._database, connection, alert_id, {"marks": " ".join(marks)})
+            chains = {name: {"chain": label, "chain_ms": due_ms} for name, label, due_ms in verdict.chains}
+            marks = {name: {"marks": " ".join(words)} for name, words in verdict.marks.items()}
+            _put_all(self._database, connection, {name: {"told_ms": now_ms} for name in verdict.told})
+            _put_all(self._database, connection, chains)
+            _put_all(self._database, connection, {name: {"shelved_until_ms": None} for name in verdict.unshelved})
+            _put_all(self._database, connection, marks)
             _write_flaps(self._database, connection, verdict)
             _put_state(self._database, connection, verdict.state, "", now_ms)
 
@@ -177,9 +176,29 @@ def _row(transition: Transition, receiver: str, status: str, why: str, now_ms: i
     }
 
 
+def _alike(changed: Sequence[tuple[int, str, str]]) -> dict[tuple[str, str], list[int]]:
+    """Return the numbers of notices by what becomes of them."""
+    out: dict[tuple[str, str], list[int]] = {}
+    for number, status, why in changed:
+        out.setdefault((status, why), []).append(number)
+    return out
+
+
+def _parts(numbers: Sequence[int]) -> Iterator[list[int]]:
+    for start in range(0, len(numbers), CHUNK):
+        yield list(numbers[start : start + CHUNK])
+
+
 def _put(database: Database, connection: Connection, alert_id: str, values: Mapping[str, Any]) -> None:
-    put = database.insert(tables.alert_marks, update=tuple(values), conflict="alert_id")
-    connection.execute(put, [{"alert_id": alert_id, **values}])
+    _put_all(database, connection, {alert_id: values})
+
+
+def _put_all(database: Database, connection: Connection, values: Mapping[str, Mapping[str, Any]]) -> None:
+    """Set the same columns of many alerts' marks."""
+    if values:
+        columns = tuple(next(iter(values.values())))
+        put = database.insert(tables.alert_marks, update=columns, conflict="alert_id")
+        connection.execute(put, [{"alert_id": name, **row} for name, row in values.items()])
 
 
 def _put_state(database: Database, connection: Connection, state: Mapping[str, str], who: str, now_ms: int) -> None:

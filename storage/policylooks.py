@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import BigInteger, Select, and_, bindparam, func, select
 
 from devices.transition import ACTIVE, CLEARED, Transition
 from storage import alertbook, outbox, tables
@@ -17,11 +17,36 @@ from storage.policyrows import COUNTED, GATHERED, HELD, LOOKED_AT, ROUTED, Chain
 BUDGETED = 200_000  # notices and alerts that a budget is reckoned from; a day of the worst city has fewer
 
 
+def _pulse() -> Select[Any]:
+    """Return the question that is asked twice a second, made once."""
+    box, marks, quiets = tables.outbox, tables.alert_marks, tables.quiets
+    now_ms = bindparam("now_ms", type_=BigInteger)
+    holds = and_(quiets.c.from_ms <= now_ms, now_ms < quiets.c.until_ms)
+    return select(
+        select(box.c.id).where(box.c.status == NEW).exists(),
+        select(marks.c.alert_id).where(marks.c.chain_ms <= now_ms).exists(),
+        select(marks.c.alert_id).where(marks.c.shelved_until_ms <= now_ms).exists(),
+        select(func.count()).where(holds).scalar_subquery(),
+        select(func.max(quiets.c.id)).where(holds).scalar_subquery(),
+        select(func.max(marks.c.shelved_until_ms)).where(marks.c.shelved_until_ms > now_ms).scalar_subquery(),
+        select(func.count()).where(marks.c.shelved_until_ms > now_ms).scalar_subquery(),
+    )
+
+
+_PULSE = _pulse()
+
+
 class PolicyLooks:
     """Questions of the policy to one operations database; each is one transaction."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    def pulse(self, now_ms: int) -> tuple[bool, tuple[int | None, ...]]:
+        """Return whether something waits for a round, and what holds notices back, in numbers to compare with."""
+        with self._database.reading() as connection:
+            found = connection.execute(_PULSE, {"now_ms": now_ms}).one()
+        return any(found[:3]), tuple(found[3:])
 
     def fresh(self) -> list[Notice]:
         """Return the oldest notices that nobody has decided on."""
@@ -169,8 +194,8 @@ class PolicyLooks:
         """Return the latest notice of each incident or alert that a receiver was told of and that is open."""
         box = tables.outbox
         sent = (box.c.receiver == receiver) & (box.c.state == ACTIVE) & (box.c.status == SENT)
-        open_ids = select(tables.alerts.c.id).where(tables.alerts.c.state != CLEARED)
-        open_ids = open_ids.union(select(tables.incidents.c.id).where(tables.incidents.c.state != CLEARED))
+        of_alerts = select(tables.alerts.c.id).where(tables.alerts.c.state != CLEARED)
+        open_ids = of_alerts.union(select(tables.incidents.c.id).where(tables.incidents.c.state != CLEARED))
         found = self._notices(sent & box.c.alert_id.in_(open_ids), LOOKED_AT * 10)
         return list({one.transition.alert_id: one.transition for one in found}.values())
 

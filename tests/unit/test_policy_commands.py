@@ -99,3 +99,17 @@ def test_warning_duty_and_budget_speak_plainly(house: Path) -> None:
     assert "night: " in run("duty")
     assert "gaps in 14 days" in run("duty")
     assert "no alarm within 24 h" in run("budget")
+
+
+def test_the_doctor_names_hours_without_anybody_and_profiles_that_nothing_switches(house: Path) -> None:
+    rules = (
+        "rules:\n  - {id: hot, device: streetlight, on: power_w > 5, severity: minor,\n"
+        "     message: {en: x, zh: x}, profiles: {heat: {severity: major}}}\n"
+    )
+    (house / "rules.yaml").write_text(rules, encoding="utf-8")
+    with (house / "lamplighter.yaml").open("a", encoding="utf-8") as file:
+        file.write("rules: rules.yaml\nbroker: {port: 1}\n")
+    told = " ".join(run("doctor").split())
+    assert "team night: nobody is on duty" in told
+    assert "'log' is told then" in told
+    assert "rules name profiles that nothing switches on: heat" in told
