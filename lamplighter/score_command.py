@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from ctypes import c_double
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +82,7 @@ def make(settings: Settings, asked: Asked, *, progress: bool = False) -> Report:
     small = asked.plan == "small"
     dealing = jobs(PLANS[asked.plan], asked.seeds, wanted, every_baseline=small)
     if not asked.baselines:
-        dealing = [Job(one.family, one.seed, one.size, False) for one in dealing]
+        dealing = [replace(one, baselines=False) for one in dealing]
     if not dealing:
         raise ConfigError([f"--family: no course is written for {', '.join(wanted) or 'any family'}"])
     begun = time.monotonic()

@@ -22,7 +22,7 @@ from simulators.course import Course
 from simulators.faults import NEVER_MS, Fault
 
 DAY_MS = 86_400_000
-AWAY_MS = 15 * 60_000  # a course that steps more coarsely than this has left time out
+AWAY_MS = 30 * 60_000  # a course that steps more coarsely than this has left time out
 BRIEF = "brief"  # incidents that were over before anybody was told of them
 
 

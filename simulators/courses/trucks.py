@@ -32,6 +32,7 @@ ZONE = "Asia/Shanghai"
 MIN_MS = 60_000
 BLOCKS = (12, 10)  # of the city: hauls of some ten kilometres
 LEARN_DAYS = 2  # before the course proper: rules that learn from past trips see some without faults
+SHORT_DAYS = 1  # the same before a course of less than LEARN_DAYS
 CALM_MS = 3 * HOUR_MS  # between two faults of one truck
 STEP_MS = 30_000
 SLEEP = 40  # parked trucks report every ten minutes
@@ -64,7 +65,7 @@ class TruckCourse:
 
 
 def build(seed: int, size: Size, catalog: Catalog, rules: RuleSet) -> TruckCourse:
-    """Return the course: ``size.devices`` trucks, ``LEARN_DAYS`` quiet nights, then ``size.days`` with faults.
+    """Return the course: ``size.devices`` trucks, one or two quiet nights, then ``size.days`` with faults.
 
     A fault that nobody could see (a trip that the night was too short for) is left out of the truth.
     """
@@ -83,8 +84,13 @@ def build(seed: int, size: Size, catalog: Catalog, rules: RuleSet) -> TruckCours
         registry, sky, network, tuple(hauls), book, own,
         start_ms=start_ms, truck_s=15.0, air=CITY_AIR, compounds=yards, sleep=SLEEP,
     )  # fmt: skip
-    end_ms = start_ms + round((LEARN_DAYS + size.days) * DAY_MS)
+    end_ms = start_ms + round((_learning(size) + size.days) * DAY_MS)
     return TruckCourse("trucks", registry, sky, start_ms, end_ms, trucks, book)
+
+
+def _learning(size: Size) -> int:
+    """Return how many nights without faults come first."""
+    return LEARN_DAYS if size.days >= LEARN_DAYS else SHORT_DAYS
 
 
 class _Script:
@@ -94,7 +100,7 @@ class _Script:
         self, rng: np.random.Generator, size: Size, hauls: Sequence[Haul], yards: dict[int, Compound], start_ms: int
     ) -> None:
         self._rng, self._size, self._hauls = rng, size, hauls
-        self._first_ms = start_ms + LEARN_DAYS * DAY_MS
+        self._first_ms = start_ms + _learning(size) * DAY_MS
         self._fenced = [haul for haul in hauls if id(haul.line) in yards]
         self._sharing: dict[int, tuple[str, ...]] = {}
         for haul in hauls:

@@ -25,7 +25,7 @@ from simulators.card.card import Card, make_card
 from simulators.card.floors import Floors, load_floors, parse_floors
 from simulators.card.page import page
 from simulators.card.pictures import pictures, told_s
-from simulators.card.plan import FULL, SMALL, Files, Job, deal, graces, jobs
+from simulators.card.plan import FULL, SMALL, Files, Job, Share, deal, graces, jobs
 from simulators.card.play import Listener, gathered, play
 from simulators.card.report import Report, make_report
 from simulators.course import Size
@@ -102,7 +102,7 @@ def tiny(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> Tiny:
 
 
 def report_of(files: Files, catalog: Catalog) -> Report:
-    dealt = deal(Job("manholes", 1000, Size(4, 1, 1), baselines=True), files, catalog, lambda: 0.0)
+    dealt = deal(Job("manholes", 1000, Share(Size(4, 1, 1), 1, 0), baselines=True), files, catalog, lambda: 0.0)
     rules = parse_rules(parse_yaml(RULES), catalog)
     floors = load_floors(files.floors)
     return make_report(
@@ -152,7 +152,7 @@ def test_the_card_is_written_as_data_page_and_plots(tiny: Tiny, files: Files, ca
 
 
 def card_with(files: Files, catalog: Catalog, floors: str, *, small: bool = False) -> Card:
-    dealt = deal(Job("manholes", 1000, Size(4, 1, 1), baselines=False), files, catalog, lambda: 0.0)
+    dealt = deal(Job("manholes", 1000, Share(Size(4, 1, 1), 1, 0), baselines=False), files, catalog, lambda: 0.0)
     rules = parse_rules(parse_yaml(RULES), catalog)
     return make_card(dealt.tallies["ours"], rules, catalog, parse_floors(parse_yaml(floors)), small=small)
 
@@ -214,9 +214,31 @@ def test_every_shipped_rule_can_be_made_naive(catalog: Catalog) -> None:
     naive, kept = naive_rules(root, rules, how, catalog)
     assert [one.id for one in naive] == [one.id for one in rules]
     assert len(kept) <= len(rules) // 10, kept
-    plain = naive["lamp_out"]
+    patient = [one for one in naive if one.id not in kept and (one.for_ms or one.keep_ms)]
+    assert not patient
+
+
+def test_a_naive_rule_is_its_threshold_alone(catalog: Catalog) -> None:
+    text = """
+rules:
+  - id: lamp_out
+    device: streetlight
+    role: lamp
+    on: expected_on and on_for_min > 15 and power_w < 0.3 * rated_power_w
+    for: 15m
+    samples: 3
+    off: power_w > 0.6 * rated_power_w
+    keep: 10m
+    severity: minor
+    message: {en: "{name}", zh: "{name}"}
+"""
+    root = parse_yaml(text)
+    how = load_naivety(ROOT / "config" / "naive_rules.yaml")
+    naive, kept = naive_rules(root, parse_rules(root, catalog), how, catalog)
+    (plain,) = naive
     assert (plain.for_ms, plain.keep_ms, plain.params.samples, plain.params.off) == (0, 0, 1, None)
-    assert plain.params.on.text == "(expected_on) and (voltage_v > 150) and (power_w < 0.3 * rated_power_w)"
+    assert plain.params.on.text == "(expected_on) and (power_w < 0.3 * rated_power_w)"
+    assert kept == []
 
 
 def test_only_guards_that_stand_beside_something_else_are_left_out() -> None:
