@@ -24,7 +24,7 @@ from alerts.messages import transition
 from alerts.rules import Rule
 from alerts.saved import matching, take_over
 from alerts.spans import report_s
-from devices.batch import Batch
+from devices.batch import Batch, Mask
 from devices.registry import Registry
 from devices.sky import Sky
 from devices.transition import ACTIVE, CLEARED, Transition
@@ -38,8 +38,8 @@ __all__ = ["VALUES", "LightingRateJudge", "parse"]
 class _Scope:
     """One scope's groups with their limits and the state of their alerts."""
 
-    def __init__(self, groups: Groups, params: RateParams) -> None:
-        self.groups = groups
+    def __init__(self, groups: Groups, params: RateParams, behind_ms: int) -> None:
+        self.groups, self.behind_ms = groups, behind_ms
         self.target = np.array([params.targets.get(rank, params.target) for rank in groups.rank])
         limits = {one: (Critical(1 - one, params.alpha), Critical(1 - one, params.off_p)) for one in set(self.target)}
         self._limits = [(np.flatnonzero(self.target == one), *pair) for one, pair in limits.items()]
@@ -85,7 +85,9 @@ class LightingRateJudge:
         for name in p.scopes:
             few = p.grid_least if name == "grid" else p.least
             found = by_grid(registry, self.lamps, few) if name == "grid" else by_place(registry, self.lamps, name, few)
-            self.scopes[name] = _Scope(found, p)
+            ahead = sum(1 for scope in self.scopes.values() if scope.groups.names)
+            behind_ms = ahead * round(report_s(kind, role) * 1000)
+            self.scopes[name] = _Scope(found, p, behind_ms)
         self.left_out = {name: scope.groups.left_out for name, scope in self.scopes.items()}
         self._next_ms = 0
 
@@ -104,13 +106,27 @@ class LightingRateJudge:
             return []
         self._next_ms = (now_ms // self.params.every_ms + 1) * self.params.every_ms
         lamps = self._sight.look(fleet, now_ms, self.fresh_ms, self.params.settle_ms)
+        out = lamps.due & lamps.known & ~lamps.lit
         return [
             found
             for scope in self.scopes.values()
-            for found in self._judge(scope, count(scope.groups, lamps, due_only=True), now_ms)
+            for found in self._judge(scope, count(scope.groups, lamps, due_only=True), out, now_ms)
         ]
 
-    def _judge(self, scope: _Scope, rates: Rates, now_ms: int) -> list[Transition]:
+    def _told_elsewhere(self, scope: _Scope, out: Mask) -> Mask:
+        """Return of which groups half of the lamps out lie in groups of another scope with an open alert."""
+        told = np.zeros(len(out), dtype=np.bool_)
+        for other in self.scopes.values():
+            if other is not scope and (other.state["phase"] == ALERTED).any():
+                alerted = np.append(other.state["phase"] == ALERTED, False)  # the last answers for lamps of no group
+                told |= alerted[other.groups.member]
+        size, inside = len(scope.groups.names), scope.groups.member >= 0
+        all_of = np.bincount(scope.groups.member[out & inside], minlength=size)
+        told_of = np.bincount(scope.groups.member[out & inside & told], minlength=size)
+        found: Mask = (told_of > 0) & (told_of >= 0.5 * all_of)
+        return found
+
+    def _judge(self, scope: _Scope, rates: Rates, lamps_out: Mask, now_ms: int) -> list[Transition]:
         s = scope.state
         known = rates.known.astype(np.int64)
         out = known - rates.lit.astype(np.int64)
@@ -122,6 +138,9 @@ class LightingRateJudge:
         s["since_ms"] = np.where(bad, np.where(s["since_ms"] == 0, now_ms, s["since_ms"]), s["since_ms"])
         s["since_ms"][dark | (covered & ~bad)] = 0
         fire = (s["phase"] == IDLE) & bad & (now_ms - s["since_ms"] >= self.rule.for_ms)
+        if self.params.once and fire.any():
+            fire &= now_ms - s["since_ms"] >= self.rule.for_ms + scope.behind_ms
+            fire &= ~self._told_elsewhere(scope, lamps_out)
         s["onset_ms"][fire] = s["since_ms"][fire]
         s["phase"][fire] = ALERTED
         active = (s["phase"] == ALERTED) & ~fire

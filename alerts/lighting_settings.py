@@ -32,6 +32,8 @@ class RateParams:
         least: roads and cabinets of fewer lamps are not judged.
         grid_least: grid cells of fewer lamps are merged with their neighbours.
         main_severity: severity on main roads, where it differs.
+        once: a group is not told while half of its lamps out are told of by a group of another scope; each scope of the
+            list waits a report interval longer than the one before, so that the first of them speaks first.
     """
 
     scopes: tuple[str, ...] = SCOPES
@@ -47,6 +49,7 @@ class RateParams:
     least: int = 3
     grid_least: int = 20
     main_severity: str = ""
+    once: bool = False
 
 
 def parse(own: Node, kind: Kind, role: str | None) -> RateParams:  # noqa: ARG001 - every kind of rule is asked alike
@@ -56,7 +59,7 @@ def parse(own: Node, kind: Kind, role: str | None) -> RateParams:  # noqa: ARG00
     plain = RateParams()
     keys = Keys(
         own, "scope", "target", "targets", "alpha", "off_p", "coverage", "settle", "lit_share", "fresh", "every",
-        "lamps_min", "grid_lamps_min", "main_severity",
+        "lamps_min", "grid_lamps_min", "main_severity", "once",
     )  # fmt: skip
     params = RateParams(
         scopes=keys.read("scope", plain.scopes, _scopes),
@@ -72,6 +75,7 @@ def parse(own: Node, kind: Kind, role: str | None) -> RateParams:  # noqa: ARG00
         least=keys.whole("lamps_min", plain.least, 1, 10_000),
         grid_least=keys.whole("grid_lamps_min", plain.grid_least, 1, 10_000),
         main_severity=keys.text("main_severity", "", SEVERITIES),
+        once=keys.read("once", plain.once, _yes),
     )
     if params.off_p < params.alpha:
         keys.problem("off_p", f"expected at least alpha ({params.alpha:g})")
@@ -86,3 +90,9 @@ def _scopes(node: Node) -> tuple[str, ...]:
 
 def _targets(node: Node) -> dict[str, float]:
     return {rank: child.number(low=0.5, high=0.9999) for rank, child in node.items()}
+
+
+def _yes(node: Node) -> bool:
+    if not isinstance(node.value, bool):
+        raise node.error("expected true or false")
+    return node.value

@@ -74,8 +74,8 @@ def parse(own: Node, kind: Kind, role: str | None) -> Params:  # noqa: ARG001 - 
         raise own.error(f"{kind.name} does not report feeder_power_w and power_w: there is nothing to compare")
     plain = Params()
     keys = Keys(
-        own, "low", "high", "off", "day_share", "settle", "level_min", "lamps_min", "nights", "nights_min", "readings_min",
-        "fresh", "every",
+        own, "low", "high", "off", "day_share", "settle", "level_min", "lamps_min", "nights", "nights_min",
+        "readings_min", "fresh", "every",
     )  # fmt: skip
     params = Params(
         low=keys.number("low", plain.low, 0.01, 1),

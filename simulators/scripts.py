@@ -137,9 +137,8 @@ def _cabinets(script: Script, city: City) -> None:
     span = (script.at(60), script.at(135))
     script.add("cabinet_out", "cabinet_dark", plaza.id, span, how)
     script.add("cabinet_out", "feeder_dark", plaza.id, span, how)
-    for entity in (f"road:{plaza.road}", f"cabinet:{plaza.id}", f"grid:{lamps[0].grid}"):
-        many = How(script.intervals.lamp_s, magnitude=len(lamps))
-        script.add_of(("cabinet_out", "lighting_rate", entity), [plaza.id], span, many)
+    many = How(script.intervals.lamp_s, magnitude=len(lamps))  # told once, of the road: not of cabinet and cell as well
+    script.add_of(("cabinet_out", "lighting_rate", f"road:{plaza.road}"), [plaza.id], span, many)
     script.add("door_open", "cabinet_door", cabinets[2].id, (script.at(85), script.at(120)), how)
     script.add("silent", "cabinet_offline", cabinets[3].id, (script.at(110), script.at(140)), how)
 

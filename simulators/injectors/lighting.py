@@ -19,7 +19,7 @@ _LAMPS = (
         "Several lamps of one road, cabinet or grid cell.",
         ("lighting_rate", "lamp_out", "section_out", "common_cause"),
         (1.0, 1.0),
-        NIGHTS,
+        (360.0, 560.0),
     ),
     Injector(
         "day_burn",

@@ -1,5 +1,6 @@
 """Lighting rate, seepage and route deviation against their slow twins, over random cities; and cut up anyhow."""
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -127,8 +128,10 @@ def test_lighting_rate_says_what_its_slow_twin_says(seed: int) -> None:
               grid="E000N000", facts={"rated_power_w": 100.0})
         for n in range(120)
     ]  # fmt: skip
-    engine = engine_of("lighting_rate", lamps)
     params = RULES["lighting_rate"]
+    each = replace(params, params=replace(params.params, once=False))  # every road, cabinet and cell by itself
+    registry = Registry(CATALOG, lamps, centre=(LON, LAT))
+    engine = Engine(RuleSet((each,), RULES.lighting), registry, Sky(registry, ZONE, RULES.lighting))
     exact = (Fraction(1, 1000), Fraction(1, 20), 0.8, params.for_ms, params.keep_ms)
     twins = {f"road:road-{n}": RateTwin(Fraction(2, 100), *exact) for n in range(4)}
     twins["cabinet:c"] = twins["grid:E000N000"] = RateTwin(Fraction(2, 100), *exact)

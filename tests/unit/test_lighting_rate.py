@@ -1,5 +1,6 @@
 """Lighting rate: what is out, what is unknown, and how many out are too many for chance."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -109,8 +110,12 @@ def test_a_branch_road_has_a_lower_target_and_a_cabinet_the_common_one() -> None
     night.watts[:4] = 1.5
     assert {t.entity for t in night.run(120)} == {"cabinet:cab-1"}, "4 of 20 happen once in 100 nights at 96 %"
     night.watts[:6] = 1.5
+    assert night.run(60) == [], "the same lamps are told once, not again for their road"
+    each = RuleSet((replace(RULES["lighting_rate"], params=replace(night.judge.params, once=False)),), RULES.lighting)
+    night = Night(street(20, cabinet="cab-1"), (Road("人民路", ((114.3, 30.6), (114.31, 30.6)), "branch"),), each)
+    night.watts[:6] = 1.5
     told = night.run(60)
-    assert [(t.entity, t.severity) for t in told] == [("road:人民路", "minor")]
+    assert [(t.entity, t.severity) for t in told] == [("road:人民路", "minor"), ("cabinet:cab-1", "minor")]
 
 
 def test_an_alert_ends_when_chance_explains_what_is_left_and_not_before() -> None:
