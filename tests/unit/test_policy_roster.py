@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from alerts.policy import Policy
-from alerts.policy_file import parse_policy
+from alerts.policy_file import KEYS, parse_policy
 from alerts.policy_profiles import active
 from devices.yamlfile import ConfigError, parse_yaml
 
@@ -115,3 +116,15 @@ def test_profiles_hold_by_day_and_by_warning(moment: str, warning: str, names: t
         'winter: {from: "12-01", until: "02-29"}}'
     )
     assert active(found.profiles, warning, at(moment), ZONE) == names
+
+
+def test_the_pages_example_is_a_policy_and_says_the_defaults() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "alerts.md").read_text(encoding="utf-8")
+    text = page.split("```yaml\n")[1].split("```")[0]
+    names = ("zhang", "li", "chen", "wang", "zhao", "duty-manager", "shift-lead", "lighting")
+    found = policy(text, names)
+    plain = Policy()
+    assert (found.flood, found.flapping, found.again_ms) == (plain.flood, plain.flapping, plain.again_ms)
+    assert found.alertmanager_repeat_ms == plain.alertmanager_repeat_ms
+    assert (found.shelving.longest_ms, found.shelving.supervisors_longest_ms) == (8 * 3_600_000, 24 * 3_600_000)
+    assert all(f"`{key}" in page for key in KEYS)
