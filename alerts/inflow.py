@@ -48,11 +48,11 @@ class Inflow:
     def take(
         self, row: npt.NDArray[np.intp], time_ms: Ints, metered: Floats, level: Floats, pumps: Floats
     ) -> tuple[Floats, Floats]:
-        """Return the water that came in since each station's last reading, and for how long that is known.
+        """Return the water that came in since each reading's station was last heard, and for how long that is known.
 
         Args:
-            row: (n,) station, each at most once.
-            time_ms: (n,) device time, later than the station's last.
+            row: (n,) station, rising; those of one station in the order of time, and later than its last.
+            time_ms: (n,) device time.
             metered: (n,) metered inflow L/s, NaN where none: wins over the level.
             level: (n,) metres.
             pumps: (n,) number of pumps running.
@@ -60,73 +60,75 @@ class Inflow:
         Returns:
             Litres and seconds, (n,) each; zero seconds where the inflow is not known.
         """
-        derived_l, derived_s = self._derived(row, time_ms, level, pumps)
-        has = ~np.isnan(metered)
-        if not np.count_nonzero(has):
-            return derived_l, derived_s
-        last = self.state["metered_ms"][row]
-        span = np.where(last == 0, FIRST_MS, np.minimum(time_ms - last, METER_GAP_MS)) / 1000.0
-        self.state["metered_ms"][row] = np.where(has, time_ms, last)
-        return np.where(has, metered * span, derived_l), np.where(has, span, derived_s)
-
-    def _derived(self, row: npt.NDArray[np.intp], time_ms: Ints, level: Floats, pumps: Floats) -> tuple[Floats, Floats]:
-        """Return litres and seconds as told by the well's level."""
         litres, seconds = np.zeros(len(row)), np.zeros(len(row))
-        area = self.area_m2[row]
-        given = (~(np.isnan(level) | np.isnan(pumps) | np.isnan(area))).nonzero()[0]
-        if not len(given):
-            return litres, seconds
-        if len(given) == len(row):
-            return self._risen(row, time_ms, level, pumps, area)
-        known = row[given], time_ms[given], level[given], pumps[given], area[given]
-        litres[given], seconds[given] = self._risen(*known)
+        given = (~(np.isnan(level) | np.isnan(pumps) | np.isnan(self.area_m2[row]))).nonzero()[0]
+        if len(given):
+            litres[given], seconds[given] = self._risen(row[given], time_ms[given], level[given], pumps[given])
+        has = (~np.isnan(metered)).nonzero()[0]
+        if len(has):
+            at, when = row[has], time_ms[has]
+            last = _before(at, when, self.state["metered_ms"])
+            seconds[has] = np.where(last == 0, FIRST_MS, np.minimum(when - last, METER_GAP_MS)) / 1000.0
+            litres[has] = metered[has] * seconds[has]
+            self.state["metered_ms"][at] = when
         return litres, seconds
 
-    def _risen(
-        self, row: npt.NDArray[np.intp], time_ms: Ints, level: Floats, pumps: Floats, area: Floats
-    ) -> tuple[Floats, Floats]:
-        s = self.state
-        last_ms = s["level_ms"][row]
+    def _risen(self, row: npt.NDArray[np.intp], time_ms: Ints, level: Floats, pumps: Floats) -> tuple[Floats, Floats]:
+        """Return litres and seconds as told by the well's level."""
+        s, area = self.state, self.area_m2[row]
+        last_ms, before = _before(row, time_ms, s["level_ms"]), _before(row, pumps, s["pumps"])
         passed = time_ms - last_ms
-        span = passed / 1000.0
         joined = (last_ms > 0) & (passed <= LEVEL_GAP_MS)
-        same = joined & (pumps == s["pumps"][row])
-        steady = same & (last_ms >= s["changed_ms"][row] + GUARD_MS)
-        if np.count_nonzero(same) < len(row):
-            self._turn(row, time_ms, ~same, joined)
-        rise_l = np.where(steady, area * (level - s["level"][row]) * 1000.0, 0.0)
+        same = joined & (pumps == before)
+        begins = np.r_[True, row[1:] != row[:-1]] | ~same
+        stretch = np.cumsum(begins) - 1  # of readings between two turns of a pump
+        head = begins.nonzero()[0]
+        changed = np.where(same[head], s["changed_ms"][row[head]], time_ms[head])
+        span = passed / 1000.0
+        steady = same & (last_ms >= changed[stretch] + GUARD_MS)
+        rise_l = np.where(steady, area * (level - _before(row, level, s["level"])) * 1000.0, 0.0)
         off, on = steady & (pumps == 0), steady & (pumps == 1)
+        sums = {name: np.where(same[head], s[name][row[head]], 0.0) for name in ("fill_l", "fill_s", "run_l", "run_s")}
         for name, mask in (("fill", off), ("run", on)):
-            here = mask.nonzero()[0]
-            if len(here):
-                s[f"{name}_l"][row[here]] += rise_l[here]
-                s[f"{name}_s"][row[here]] += span[here]
+            np.add.at(sums[f"{name}_l"], stretch[mask], rise_l[mask])
+            np.add.at(sums[f"{name}_s"], stretch[mask], span[mask])
+        rate = self._rates(row[head], joined[head] & ~same[head], before[head], sums)[stretch]
+        s["changed_ms"][row[head]] = changed
         s["level"][row], s["pumps"][row], s["level_ms"][row] = level, pumps, time_ms
-        rate = s["pump_lps"][row]
         drawn = np.greater(on, np.isnan(rate))  # its rate is known
         known = off | drawn  # several pumps together give less than their sum: not guessed at
         litres = np.where(known, rise_l + np.where(drawn, rate * span, 0.0), 0.0)
         return litres, np.where(known, span, 0.0)
 
-    def _turn(self, row: npt.NDArray[np.intp], time_ms: Ints, turned: Mask, joined: Mask) -> None:
-        """A pump has started or stopped, or may have unseen: what ran until now has ended."""
+    def _rates(self, row: npt.NDArray[np.intp], ended: Mask, before: Floats, sums: dict[str, Floats]) -> Floats:
+        """Return the pump's rate in each stretch; where the one before has ended, its fill or run is learned from."""
         s = self.state
-        self._learn(row[turned & joined])
-        for name in ("fill_l", "fill_s", "run_l", "run_s"):
-            s[name][row[turned]] = 0.0
-        s["changed_ms"][row[turned]] = time_ms[turned]
+        rates = np.empty(len(row))
+        for k, station in enumerate(row.tolist()):
+            if ended[k]:
+                first = k == 0 or row[k - 1] != station
+                past = {name: s[name][station] if first else sums[name][k - 1] for name in sums}
+                self._learn(station, float(before[k]), past)
+            rates[k] = s["pump_lps"][station]
+        for name, column in sums.items():
+            s[name][row] = column
+        return rates
 
-    def _learn(self, row: npt.NDArray[np.intp]) -> None:
-        """Take in the run or the fill that has just ended."""
-        if not len(row):
-            return
+    def _learn(self, station: int, pumps: float, past: dict[str, Any]) -> None:
+        """Take in a run or a fill that has just ended."""
         s = self.state
-        filled = row[(s["pumps"][row] == 0) & (s["fill_s"][row] >= RUN_S)]
-        s["fill_lps"][filled] = s["fill_l"][filled] / s["fill_s"][filled]
-        run = row[(s["pumps"][row] == 1) & (s["run_s"][row] >= RUN_S) & ~np.isnan(s["fill_lps"][row])]
-        found = s["fill_lps"][run] - s["run_l"][run] / s["run_s"][run]
-        rated = self.rate_lps[run]
-        sound = (found > 0) & ~(found < PLAUSIBLE[0] * rated) & ~(found > PLAUSIBLE[1] * rated)
-        run, found = run[sound], found[sound]
-        old = s["pump_lps"][run]
-        s["pump_lps"][run] = np.where(np.isnan(old), found, old + LEARN * (found - old))
+        if pumps == 0 and past["fill_s"] >= RUN_S:
+            s["fill_lps"][station] = past["fill_l"] / past["fill_s"]
+        if pumps != 1 or past["run_s"] < RUN_S or np.isnan(s["fill_lps"][station]):
+            return
+        found, rated = s["fill_lps"][station] - past["run_l"] / past["run_s"], self.rate_lps[station]
+        if found > 0 and not (found < PLAUSIBLE[0] * rated or found > PLAUSIBLE[1] * rated):
+            old = s["pump_lps"][station]
+            s["pump_lps"][station] = found if np.isnan(old) else old + LEARN * (found - old)
+
+
+def _before(row: npt.NDArray[np.intp], column: npt.NDArray[Any], kept: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return what a column held one reading of the same station earlier; of the first what is kept of it."""
+    first = np.r_[True, row[1:] != row[:-1]]
+    found: npt.NDArray[Any] = np.where(first, kept[row], np.r_[column[:1], column[:-1]])
+    return found

@@ -121,22 +121,37 @@ class Nights:
     def gather(
         self, row: npt.NDArray[np.intp], time_ms: Ints, day: Ints, minute: Ints, litres: Floats, seconds: Floats
     ) -> None:
-        """Take in what came in up to ``time_ms``, at most one entry a station; finishes nights that have passed."""
+        """Take in what came in up to ``time_ms``, in the order of time; finishes nights that have passed."""
+        if not (self.state["night"][row] >= 0).any() and not self._inside(minute).any():
+            return
+        for one in np.unique(day).tolist():
+            today = (day == one).nonzero()[0]
+            self._of_day(row[today], time_ms[today], one, minute[today], litres[today], seconds[today])
+
+    def _inside(self, minute: Ints) -> npt.NDArray[np.bool_]:
+        found: npt.NDArray[np.bool_] = (minute >= self.params.from_min) & (minute < self.params.until_min)
+        return found
+
+    def _of_day(
+        self, row: npt.NDArray[np.intp], time_ms: Ints, day: int, minute: Ints, litres: Floats, seconds: Floats
+    ) -> None:
         p, s = self.params, self.state
         night = s["night"][row]
-        over = (night >= 0) & ((day != night) | (minute >= p.until_min))
-        if np.count_nonzero(over):
-            self.finish(row[over])
-        inside = ((minute >= p.from_min) & (minute < p.until_min)).nonzero()[0]
-        if not len(inside):
-            return
-        row, time_ms, day, minute = row[inside], time_ms[inside], day[inside], minute[inside]
-        s["night"][row] = day
-        # The later reading knows better: where the clocks are put back inside the window, it ends later than it seemed.
-        s["end_ms"][row] = time_ms + (p.until_min - minute) * 60_000 - time_ms % 60_000
-        quarter = (minute - p.from_min) // QUARTER_MIN
-        s["litres"][row, quarter] += litres[inside]
-        s["seconds"][row, quarter] += seconds[inside]
+        over = np.unique(row[(night >= 0) & (night != day)])
+        if len(over):
+            self.finish(over)
+        inside = self._inside(minute).nonzero()[0]
+        if len(inside):
+            at, when, now = row[inside], time_ms[inside], minute[inside]
+            s["night"][at] = day
+            # The later reading knows better: where the clocks are put back inside the window, it ends later.
+            s["end_ms"][at] = when + (p.until_min - now) * 60_000 - when % 60_000
+            quarter = (now - p.from_min) // QUARTER_MIN
+            np.add.at(s["litres"], (at, quarter), litres[inside])
+            np.add.at(s["seconds"], (at, quarter), seconds[inside])
+        after = np.unique(row[(minute >= p.until_min) & (s["night"][row] == day)])
+        if len(after):
+            self.finish(after)
 
     def finish(self, row: npt.NDArray[np.intp]) -> None:
         """Turn what was gathered into each station's figure of the night, to be judged when the rain is known."""

@@ -39,24 +39,28 @@ class Rain:
         }
 
     def take(self, row: npt.NDArray[np.intp], time_ms: Ints, day: Ints, minute: Ints, rain_mm: Floats) -> None:
-        """Take in readings, at most one a gauge; ``rain_mm`` is the rain since its last report, NaN where none."""
+        """Take in readings in the order of time; ``rain_mm`` is the rain since the last report, NaN where none."""
         s = self.state
         s["last_ms"][row] = time_ms
         wanted = (~np.isnan(rain_mm)).nonzero()[0]
         if not len(wanted):
             return
         row, day, minute, rain_mm = row[wanted], day[wanted], minute[wanted], rain_mm[wanted]
-        at = row * DAYS + day % DAYS
-        days = s["day"].reshape(-1)
-        stale = at[days[at] != day]
+        for one in np.unique(day).tolist():
+            today = (day == one).nonzero()[0]
+            self._of_day(row[today], one, minute[today], rain_mm[today])
+
+    def _of_day(self, row: npt.NDArray[np.intp], day: int, minute: Ints, rain_mm: Floats) -> None:
+        s, cell = self.state, day % DAYS
+        stale = row[s["day"][row, cell] != day]
         if len(stale):
             for name in ("total_mm", "early_mm", "hours"):
-                s[name].reshape(-1)[stale] = 0
-        days[at] = day
-        s["total_mm"].reshape(-1)[at] += rain_mm
+                s[name][stale, cell] = 0
+        s["day"][row, cell] = day
+        np.add.at(s["total_mm"], (row, cell), rain_mm)
         # A report at the very minute of the night's end covers time before it.
-        s["early_mm"].reshape(-1)[at] += np.where(minute <= self.until_min, rain_mm, 0.0)
-        s["hours"].reshape(-1)[at] |= np.left_shift(1, minute // 60).astype(np.int32)
+        np.add.at(s["early_mm"], (row, cell), np.where(minute <= self.until_min, rain_mm, 0.0))
+        np.bitwise_or.at(s["hours"], (row, cell), np.left_shift(1, minute // 60).astype(np.int32))
 
     def before(self, gauge: int, day: int, days_back: int, limit_mm: float) -> bool | None:
         """Return whether it rained on ``day`` up to the night's end or on the ``days_back`` days before.

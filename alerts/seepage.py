@@ -42,7 +42,7 @@ class SeepageJudge:
         nights: figures night by night, and ``nights.counts`` of what became of them.
     """
 
-    takes_runs = False
+    takes_runs = True
 
     def __init__(self, rule: Rule, registry: Registry, sky: Sky) -> None:
         self.rule = rule
@@ -81,8 +81,10 @@ class SeepageJudge:
         mine = (at >= 0).nonzero()[0]
         if not len(mine):
             return []
+        order = np.argsort(at[mine], kind="stable")
+        mine = mine[order]
         row, time_ms = at[mine], batch.time_ms[mine]
-        metered, level, pumps, rain = self._wanted.of(batch, mine)
+        metered, level, pumps, rain = self._wanted.of(batch, np.arange(len(batch)))[:, mine]
         day, minute = self.sky.local_clock(time_ms)
         self.rain.take(row, time_ms, day, minute, rain)
         litres, seconds = self.inflow.take(row, time_ms, metered, level, pumps)

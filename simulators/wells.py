@@ -23,6 +23,7 @@ SHUT, STATIC, FRICTION = 1.6, 0.7, 0.3
 DESIGN_M = 18.0
 WARM_S, WARM_C = 900.0, 45.0  # a motor's windings
 IDLE_SHARE = 0.45  # of the rated power that a pump draws at no flow
+MAIN_S = 50.0  # the rising main holds what one pump moves in so many seconds: no more can flow back
 CLOSE = 1e-9
 
 Ints = npt.NDArray[np.int64]
@@ -39,7 +40,8 @@ class Condition:
         load: (n, p) factor on its power.
         speed: (n, p) over the rated speed.
         head: (n,) added to the static head, over the design head.
-        back: (n,) what flows back through the check valve while no pump runs, over the rated flow.
+        back: (n,) what flows back through the check valve when no pump runs, until the rising main has emptied itself,
+            over the rated flow.
         band: (n,) factor on the switching band.
         area: (n,) factor on the well's area.
     """
@@ -103,6 +105,7 @@ class Wells:
         level_m: (n,) now.
         running, called: (n, p) which pumps run, and which the controller has called.
         lead: (n,) the pump whose turn it is; they take turns.
+        main_l: (n,) what stands in the rising main and can flow back.
         inflow_l, pumped_l, returned_l, spilt_l: (n,) totals; what came in or back is pumped, spilt, or still there.
         starts, run_s, warm: (n, p) totals of each pump, and its windings over the air, degrees.
     """
@@ -115,6 +118,7 @@ class Wells:
         self.called = np.zeros((count, PUMPS), dtype=np.bool_)
         self.lead = np.zeros(count, dtype=np.intp)
         self.inflow_l, self.pumped_l, self.returned_l, self.spilt_l = (np.zeros(count) for _ in range(4))
+        self.main_l = MAIN_S * rate_lps
         self.starts = np.zeros((count, PUMPS), dtype=np.int64)
         self.run_s, self.warm = np.zeros((count, PUMPS)), np.zeros((count, PUMPS))
 
@@ -141,7 +145,8 @@ class Wells:
             calls = self.called.sum(axis=1)
             aim_up = self.start_m + LAG_M * calls
             flow = self._flow(condition, np.where(calls > 0, 0.5 * (self.level_m + stop), middle), middle)
-            back = np.where(self.running.any(axis=1), 0.0, condition.back * self.rate_lps)
+            still = ~self.running.any(axis=1)
+            back = np.where(still & (self.main_l > CLOSE), condition.back * self.rate_lps, 0.0)
             rise = (inflow + back - flow.sum(axis=1)) / area
             kept.append((
                 time, self.level_m, rise, inflow, flow, self.running.copy(), self.called.copy(), self.run_s,
@@ -155,11 +160,16 @@ class Wells:
             away[rising] = np.maximum((aim_up - self.level_m)[rising] / rise[rising], 0.0)
             away[falling] = np.maximum((stop - self.level_m)[falling] / rise[falling], 0.0)
             left = knots_s[number + 1] - time
-            span = np.minimum(away, left)
+            empties = np.full(count, np.inf)
+            leaking = back > 0
+            empties[leaking] = self.main_l[leaking] / back[leaking]
+            span = np.minimum(np.minimum(away, left), empties)
+            self.main_l = np.where(still, np.maximum(self.main_l - back * span, 0.0), MAIN_S * self.rate_lps)
+            self.main_l[empties <= span] = 0.0
             self._pass(span, inflow, back, flow, rise, area)
             time = time + span
-            due = away <= left
-            at_knot = (left <= away) & (number < last)
+            due = away <= span
+            at_knot = (left <= span) & (number < last)
             number = number + at_knot
             self._call(due, condition, available, stop, rise)
         return Pieces(*(np.stack(column) for column in zip(*kept, strict=True)))

@@ -1,0 +1,100 @@
+"""The drainage course: pump stations over weeks or years of weather, with every fault of the family and its like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from alerts.rules import RuleSet
+from devices.batch import Batch
+from devices.kinds import Catalog
+from simulators.ailments import ON_PUMPS
+from simulators.city import City, build_city
+from simulators.course import Diary, Size, WorldCourse
+from simulators.faults import NEVER_MS, Fault
+from simulators.injectors.drainage import INJECTORS
+from simulators.injectors.form import Injector
+from simulators.machine import Reports
+from simulators.weather import DAY_MS, HOUR_MS, seeded_rain
+from simulators.world import Intervals, World, batches
+
+ZONE = "Asia/Shanghai"
+PAST_DAYS = 44.0  # of the stations' own logs, for rules that learn from past nights
+LEARN_DAYS = 6.0  # at full pace before the first fault, for rules that learn from past pump cycles
+CALM_MS = 4 * DAY_MS  # between two faults of one station
+LONG_MS = 10 * DAY_MS  # faults that last longer change what rules learn: they are given more room
+CALM_LONG_MS = 36 * DAY_MS
+TICK_MS = 600_000
+REPORT_S = 60.0  # as the catalog has it
+ALL_PUMPS = ("well_high",)
+
+
+def build(seed: int, size: Size, catalog: Catalog, rules: RuleSet, *, report_s: float = REPORT_S) -> WorldCourse:
+    """Return the course: ``size.devices`` stations, LEARN_DAYS without faults, then ``size.days`` with them.
+
+    Where there is no room for ``size.each`` of a kind there are fewer: a worn pump needs months.
+
+    Args:
+        seed: what everything is drawn from.
+        size: how large.
+        catalog, rules: as loaded.
+        report_s: seconds between reports.
+    """
+    city = build_city(seed, lamps=0, covers=0, stations=size.devices, trucks=0, name="course")
+    rng = np.random.default_rng([seed, 23])
+    start = datetime(2026, 1 + seed % 12, 3, 12, tzinfo=ZoneInfo(ZONE))
+    start_ms = int(start.timestamp() * 1000)
+    end_ms = start_ms + round((LEARN_DAYS + size.days) * DAY_MS)
+    rain = seeded_rain(seed, start_ms - round((PAST_DAYS + 20) * DAY_MS), end_ms)
+    faults = draw(rng, size, city, (start_ms + round(LEARN_DAYS * DAY_MS), end_ms))
+    pace = Intervals(station_s=report_s)
+    world = World(city, catalog, ZONE, seed, start_ms, faults, rain=rain, schedule=rules.lighting, intervals=pace)
+    past = list(_past(list(world.logs(PAST_DAYS)), catalog))
+    return WorldCourse("drainage", world, end_ms, TICK_MS, past)
+
+
+def draw(rng: np.random.Generator, size: Size, city: City, span: tuple[int, int]) -> list[Fault]:
+    """Return faults and confounders, ``size.each`` of each kind where there is room, one of a station at a time."""
+    stations = [a.id for a in city.assets if a.role == "station"]
+    pumps = {name: tuple(a.id for a in city.assets if a.role == "pump" and a.cabinet == name) for name in stations}
+    diary, out = Diary(CALM_MS), []
+    # The longest first: the short ones find room between them.
+    for kind in sorted(INJECTORS, key=lambda one: -one.lasts_min[1]):
+        for number in range(size.each):
+            lasts = round(float(rng.uniform(*kind.lasts_min)) * 60_000)
+            room = lasts + (CALM_LONG_MS if lasts > LONG_MS else 0)
+            found = diary.place(rng, stations, span, room) if room < span[1] - span[0] else None
+            if found is not None:
+                out.append(_fault(rng, kind, number, (found[0], found[1], found[1] + lasts), pumps[found[0]]))
+    return sorted(out, key=lambda fault: fault.on_ms)
+
+
+def _fault(
+    rng: np.random.Generator, kind: Injector, number: int, place: tuple[str, int, int], pumps: tuple[str, ...]
+) -> Fault:
+    station, on_ms, off_ms = place
+    size = float(rng.uniform(*kind.magnitude))
+    targets: tuple[str, ...] = (station,)
+    entity = station
+    if kind.kind in ALL_PUMPS:
+        targets = pumps
+    elif kind.effect in ON_PUMPS:
+        entity = pumps[int(rng.integers(len(pumps)))]
+        targets = (entity,)
+    rule = kind.rules[0] if kind.rules else ""
+    return Fault(f"{kind.kind}-{number}", kind.kind, rule, f"device:{entity}", on_ms, off_ms, NEVER_MS, size, targets)
+
+
+def _past(logs: Sequence[Reports], catalog: Catalog) -> Iterator[tuple[int, list[Batch]]]:
+    """Yield the stations' logs six hours at a time."""
+    if not logs:
+        return
+    begin = min(int(log.time_ms[0]) for log in logs)
+    end = max(int(log.time_ms[-1]) for log in logs)
+    for first in range(begin, end + 1, 6 * HOUR_MS):
+        until = min(first + 6 * HOUR_MS, end + 1)
+        part = [log.take((log.time_ms >= first) & (log.time_ms < until)) for log in logs]
+        yield until, batches(part, catalog, until)
