@@ -114,8 +114,7 @@ def quiet_reason(situation: Situation, matcher: Matcher, notice: Transition) -> 
 def _reason(situation: Situation, matcher: Matcher, alert_id: str, alert: Alertlike) -> str:
     if alert_id in situation.shelved:
         return SHELVED
-    found = matcher.first(situation.quiets, alert)
-    return "" if found is None else f"{found.mark} {found.id}"
+    return matcher.mark(situation.quiets, alert)
 
 
 def decide(situation: Situation, matcher: Matcher, fresh: Sequence[Owed], held: Sequence[Owed]) -> list[Decision]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Protocol
 
+import numpy as np
+
 from alerts.messages import subject
 from alerts.policy import MAINTENANCE, OUT_OF_SERVICE, SILENCED
 from devices.registry import Registry
@@ -86,6 +88,24 @@ class Matcher:
 
     def __init__(self, registry: Callable[[], Registry]) -> None:
         self._registry = registry
+        self._seen: Registry | None = None
+        self._out: frozenset[str] = frozenset()
+
+    def out_of_service(self) -> frozenset[str]:
+        """Return the entities that the registry has out of service (the fact ``out_of_service`` is 1)."""
+        registry = self._registry()
+        if registry is not self._seen:
+            rows = np.flatnonzero(registry.fact(OUT_OF_SERVICE) > 0)
+            self._out = frozenset(f"device:{registry.id_of(int(row))}" for row in rows)
+            self._seen = registry
+        return self._out
+
+    def mark(self, quiets: Sequence[Quiet], alert: Alertlike) -> str:
+        """Return why an alert is quiet, as ``silenced 3``; empty for not."""
+        if alert.entity in self.out_of_service():
+            return f"{OUT_OF_SERVICE} by the registry"
+        found = self.first(quiets, alert)
+        return "" if found is None else f"{found.mark} {found.id}"
 
     def means(self, quiet: Quiet, alert: Alertlike) -> bool:
         """Return whether a silence or window means an alert, whenever it holds."""

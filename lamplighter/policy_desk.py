@@ -14,7 +14,7 @@ import structlog
 
 from alerts import alertmanager, policy_words
 from alerts.escalation import what_next
-from alerts.policy import WARNINGS, Policy, Target
+from alerts.policy import OUT_OF_SERVICE, WARNINGS, Policy, Target
 from alerts.policy_decide import (
     HELD,
     Decision,
@@ -136,8 +136,8 @@ class PolicyDesk:
             self.book.write(verdict, now_ms)
             self.rounds += 1
             self._state = None if verdict.state else self._state
-            if verdict.marks:
-                self.changed += self.book.about(list(verdict.marks)).values()
+            if changed := [*verdict.marks, *verdict.unshelved]:
+                self.changed += self.book.about(changed).values()
 
     def tell(self) -> None:
         """Tell open consoles which alerts have other marks since the last call; on the loop."""
@@ -213,7 +213,8 @@ class PolicyDesk:
 
     def _held(self, situation: Situation, *, slow: bool) -> list[Notice]:
         """Return the held notices when something has changed that holds them, else none."""
-        standing: object = (tuple(one.id for one in situation.quiets), situation.shelved, situation.flaps)
+        out = self.matcher.out_of_service()
+        standing: object = (tuple(one.id for one in situation.quiets), situation.shelved, situation.flaps, out)
         if standing == self._standing and not slow:
             return []
         self._standing = standing
@@ -239,7 +240,7 @@ class PolicyDesk:
 
     def look_inside(self, situation: Situation, notices: Sequence[Transition]) -> None:
         """Fetch the alerts of incidents where something may hold their notices back."""
-        if situation.quiets or situation.shelved:
+        if situation.quiets or situation.shelved or self.matcher.out_of_service():
             situation.heads = self.book.heads({one.incident or one.alert_id for one in notices})
 
     def _apply(self, verdict: Verdict, situation: Situation, notice: Notice, decision: Decision) -> None:
@@ -261,16 +262,18 @@ class PolicyDesk:
 
     def _marks(self, verdict: Verdict, situation: Situation, fresh: Sequence[Notice]) -> None:
         """Bring the marks of open alerts up to date: of all when what holds has changed, else of the new ones."""
-        now = (tuple(one.id for one in situation.quiets), situation.flaps)
+        out = self.matcher.out_of_service()
+        now = (tuple(one.id for one in situation.quiets), situation.flaps, out)
         if now != self._marked:
             rows = self.book.standing()
             self._marked = now
-        elif fresh and (situation.quiets or situation.flaps):
+        elif fresh and (situation.quiets or situation.flaps or out):
             rows = list(self.book.about({one.transition.alert_id for one in fresh}).values())
         else:
             return
         for row in rows:
             found = [one.mark for one in situation.quiets if self.matcher.means(one, row)]
+            found += [OUT_OF_SERVICE] if row.entity in out else []
             if (row.rule, row.entity) in situation.flaps:
                 found.append("flapping")
             marks = tuple(dict.fromkeys(found))

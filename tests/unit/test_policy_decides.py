@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from devices.registry import Asset, Registry
 from lamplighter.settings import Receiver
-from tests.unit.policy_city import HOUR, MINUTE, T0, Paper
+from tests.unit.policy_city import CATALOG, HOUR, MINUTE, T0, Paper
 
 CREW = Receiver(name="crew", url="log", min_severity="info")
 
@@ -88,6 +89,22 @@ def test_a_silence_that_somebody_ends_holds_no_longer(tmp_path: Path) -> None:
     assert paper.book.end_quiet(quiet.id, "silence", "wang", T0 + 2) is None
     assert paper.decide(MINUTE) == [("active", "crew")]
     assert [(row.who, row.what) for row in paper.book.audit()] == [("wang", "silence_end"), ("li", "silence")]
+
+
+def test_what_the_registry_has_out_of_service_is_marked_and_not_told_until_it_is_in_service_again(
+    tmp_path: Path,
+) -> None:
+    paper = Paper(tmp_path)
+    lamps = [Asset("lamp-0001", "streetlight", "lamp", facts={"out_of_service": 1.0}), paper.registry.assets[2]]
+    paper.house.registry = Registry(CATALOG, lamps)
+    alert = paper.begin()
+    paper.begin("lamp-0002")
+    assert paper.decide() == [("active", "crew")]
+    row = paper.operations.alert(alert)
+    assert row is not None
+    assert row.policy.marks == ("out_of_service",)
+    paper.house.registry = paper.registry
+    assert paper.decide(10_000) == [("active", "crew")]
 
 
 def test_an_alert_that_is_shelved_before_it_is_told_is_told_when_the_shelf_ends(tmp_path: Path) -> None:
