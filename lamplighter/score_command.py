@@ -169,7 +169,7 @@ def _bar(total: float, *, show: bool) -> Iterator[Any]:
 
 def show(console: Console, report: Report) -> None:
     """Print the card in short: families, and what is below its floor."""
-    table = Table("family", "faults", "recall", "precision", "false in 10,000 device-days", "alerts a fault")
+    table = Table("family", "faults", "recall", "precision", "false in 10,000 device-days", "incidents a fault")
     for one in [*report.card.families, report.card.total]:
         pieces = "–" if one.fragmentation is None else f"{one.fragmentation:.2f}"
         table.add_row(

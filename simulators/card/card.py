@@ -52,7 +52,10 @@ class Delay:
 
 @dataclass(frozen=True, slots=True)
 class KindFigures:
-    """One kind of fault; its precision is that of the rule which must say it."""
+    """One kind of fault; its precision is that of the rule which must say it.
+
+    ``fragmentation`` is how many incidents a crew was told of for one fault, ``alerts_each`` how many alerts they held.
+    """
 
     kind: str
     family: str
@@ -65,6 +68,7 @@ class KindFigures:
     precision: Share
     alerts: int
     fragmentation: float | None
+    alerts_each: float | None
     cascade: int
     delay: Delay
     since_on: Delay
@@ -95,6 +99,7 @@ class TotalFigures:
     precision: Share
     false_alarms: Rate
     fragmentation: float | None
+    alerts_each: float | None
     suppressed: int
     notices: int
 
@@ -194,7 +199,8 @@ def _kind(
     return KindFigures(
         kind=name, family=one.family, rule=" ".join(must), faults=one.faults, unseen=one.unseen, early=one.early,
         recall=_share(one.found, one.due), own_recall=_share(one.own, one.due), precision=_share(true, true + false),
-        alerts=one.alerts, fragmentation=one.alerts / one.said if one.said else None, cascade=one.cascade,
+        alerts=one.alerts, fragmentation=one.calls / one.said if one.said else None,
+        alerts_each=one.alerts / one.said if one.said else None, cascade=one.cascade,
         delay=_delay(one.delay_ms), since_on=_delay(one.since_on_ms), delay_limit_s=limit,
         overlap=float(np.median(one.overlap)) if one.overlap else None, missed=one.missed,
     )  # fmt: skip
@@ -210,13 +216,14 @@ def _rule(name: str, one: RuleTally) -> RuleFigures:
 def _total(name: str, tally: Tally, families: Sequence[str]) -> TotalFigures:
     mine = [tally.families[family] for family in families]
     kinds = [one for one in tally.kinds.values() if one.family in families]
-    said, alerts = sum(one.said for one in kinds), sum(one.alerts for one in kinds)
+    said, calls, alerts = (sum(getattr(one, part) for one in kinds) for part in ("said", "calls", "alerts"))
     true, false = sum(one.true for one in mine), sum(one.false for one in mine)
     return TotalFigures(
         name=name, faults=sum(one.faults for one in mine),
         recall=_share(sum(one.found for one in mine), sum(one.due for one in mine)),
         precision=_share(true, true + false), false_alarms=_rate(false, sum(one.device_days for one in mine)),
-        fragmentation=alerts / said if said else None, suppressed=sum(one.suppressed for one in mine),
+        fragmentation=calls / said if said else None, alerts_each=alerts / said if said else None,
+        suppressed=sum(one.suppressed for one in mine),
         notices=sum(one.notices for one in mine),
     )  # fmt: skip
 
@@ -233,7 +240,7 @@ def _kind_misses(one: KindFigures, floors: Floors, *, small: bool) -> list[Miss]
     own, about = floors.kinds.get(one.kind), f"kind {one.kind}"
     out = _share_miss(about, "recall", one.recall, floors.recall, own, small=small)
     pieces = one.fragmentation
-    few = small and one.alerts - floors.fragmentation * one.recall.of < 2  # one fragment more than there may be
+    few = small and (pieces or 0.0) * one.recall.of - floors.fragmentation * one.recall.of < 2  # chance, or two more
     if pieces is not None and not few:
         out += _above(about, "fragmentation", pieces, floors.fragmentation, own, 1.0)
     if one.delay_limit_s is not None and one.delay.p95_s is not None and not small:

@@ -34,7 +34,7 @@ class Floors:
     Attributes:
         recall, precision: least shares.
         false_alarms: most in 10,000 device-days.
-        fragmentation: most notified alerts a fault that was told.
+        fragmentation: most incidents that people are told of for one fault.
         grace_ms: by kind of fault how long after its end an alert may still begin.
         kinds, rules: exceptions.
     """

@@ -56,6 +56,7 @@ class Match:
         own_ms: (faults,) the same for alerts of the one rule that must say it.
         found: (faults,) said itself, or its parent was.
         alerts: (faults,) notified alerts that are counted for it.
+        told: (faults,) incidents that these were gathered into: how many times a crew was called for it.
         cascade: (faults,) suppressed alerts about it.
         judged: (faults,) rows that it touches, as a count; none where its entity is unknown.
     """
@@ -68,6 +69,7 @@ class Match:
     own_ms: Ints
     found: Mask
     alerts: Ints
+    told: Ints
     cascade: Ints
     judged: Ints
 
@@ -117,6 +119,9 @@ class _Truth:
         self.told_ms = np.array([one.told_ms for one in said], dtype=np.int64)
         self.quiet = np.array([one.suppressed for one in said], dtype=np.bool_)
         self.entity = np.array([one.entity for one in said], dtype=np.str_)
+        named: dict[str, int] = {}
+        numbers = [named.setdefault(one.incident or f" {k}", len(named)) for k, one in enumerate(said)]
+        self.incident = np.array(numbers, dtype=np.int64)
         self.kind = np.array([kinds[fault.kind] for fault in faults], dtype=np.intp)
         self.own = np.array([rules.get(fault.rule, NOTHING) for fault in faults], dtype=np.intp)
         self.on_ms = np.array([fault.on_ms for fault in faults], dtype=np.int64)
@@ -200,10 +205,11 @@ def _gather(truth: _Truth, alert: Places, fault: Places, stray: Places, bystande
     found = first_ms < NEVER_MS
     found |= (truth.parent >= 0) & found[truth.parent]
     counted = of[true & ~truth.quiet]
+    calls = np.unique(counted * np.int64(alerts + 1) + truth.incident[true & ~truth.quiet]) // (alerts + 1)
     hushed = of[true & truth.quiet]
     return Match(
-        true, of, beside, first_ms, first, own_ms, found,
-        np.bincount(counted, minlength=faults), np.bincount(hushed, minlength=faults), judged,
+        true, of, beside, first_ms, first, own_ms, found, np.bincount(counted, minlength=faults),
+        np.bincount(calls, minlength=faults), np.bincount(hushed, minlength=faults), judged,
     )  # fmt: skip
 
 

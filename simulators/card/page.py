@@ -43,6 +43,11 @@ def rate(one: Rate) -> str:
     return f"{one.rate:.2f} ({one.low:.2f}–{one.high:.2f})"
 
 
+def number(one: float | None) -> str:
+    """Return a figure with two digits."""
+    return "–" if one is None else f"{one:.2f}"
+
+
 def _glance(report: Report) -> str:
     card, floors = report.card, report.floors
     total = card.total
@@ -59,7 +64,7 @@ def _glance(report: Report) -> str:
         ("precision, each rule that spoke", f"≥ {floors['precision']:.2f}", f"{clean} of {spoke} rules"),
         ("precision, all alerts together", "", share(total.precision)),
         ("false alarms in 10,000 device-days", f"≤ {floors['false_alarms']:.1f}", rate(total.false_alarms)),
-        ("alerts a fault that was told", f"≤ {floors['fragmentation']:.1f}", pieces),
+        ("incidents a fault that was told", f"≤ {floors['fragmentation']:.1f}", pieces),
         ("delay of immediate rules, 95 %", "`for` + 2 reports", f"{timed - late} of {timed} kinds"),
     ]
     return "## At a glance\n\n" + table(("", "floor", "found (95 % interval)"), rows)
@@ -96,35 +101,33 @@ def _plots() -> str:
 
 
 def _families(report: Report) -> str:
-    head = ("family", "device-days", "faults", "recall", "precision", FALSE, "alerts a fault")
+    head = ("family", "device-days", "faults", "recall", "precision", FALSE, "incidents a fault", "alerts a fault")
     return "## By family\n\n" + table(head, [_total_row(one) for one in [*report.card.families, report.card.total]])
 
 
 def _total_row(one: TotalFigures) -> tuple[str, ...]:
-    pieces = "–" if one.fragmentation is None else f"{one.fragmentation:.2f}"
     days = f"{one.false_alarms.device_days:,.0f}"
     return (
         FAMILY_WORDS.get(one.name, one.name), days, f"{one.recall.of:,}", share(one.recall), share(one.precision),
-        rate(one.false_alarms), pieces,
+        rate(one.false_alarms), number(one.fragmentation), number(one.alerts_each),
     )  # fmt: skip
 
 
 def _kinds(card: Card) -> str:
     head = (
         "kind of fault", "must be said by", "faults", "recall", "precision of that rule", "delay 50 % / 95 % / most",
-        "95 % since it began", "limit", "alerts a fault", "overlap",
+        "95 % since it began", "limit", "incidents a fault", "alerts a fault", "overlap",
     )  # fmt: skip
     return "## By kind of fault\n\n" + table(head, [_kind_row(one) for one in card.kinds])
 
 
 def _kind_row(one: KindFigures) -> tuple[str, ...]:
-    pieces = "–" if one.fragmentation is None else f"{one.fragmentation:.2f}"
     left = one.unseen + one.early
     faults = f"{one.recall.of}" + (f" (+{left})" if left else "")
-    overlap = "–" if one.overlap is None else f"{one.overlap:.2f}"
     return (
         f"`{one.kind}`", f"`{one.rule.replace(' ', '`, `')}`", faults, share(one.recall), share(one.precision),
-        _delays(one.delay), told_s(one.since_on.p95_s), told_s(one.delay_limit_s), pieces, overlap,
+        _delays(one.delay), told_s(one.since_on.p95_s), told_s(one.delay_limit_s), number(one.fragmentation),
+        number(one.alerts_each), number(one.overlap),
     )  # fmt: skip
 
 
@@ -162,13 +165,13 @@ def _missed(card: Card) -> str:
 
 
 def _baselines(report: Report) -> str:
-    head = ("", "recall", "precision", FALSE, "alerts a fault")
+    head = ("", "recall", "precision", FALSE, "incidents a fault", "alerts a fault")
     named = {"the rules": report.compared, **report.baselines}
     rows = []
     for name, card in named.items():
         one = card.total
-        pieces = "–" if one.fragmentation is None else f"{one.fragmentation:.2f}"
-        rows.append((name, share(one.recall), share(one.precision), rate(one.false_alarms), pieces))
+        pieces = (number(one.fragmentation), number(one.alerts_each))
+        rows.append((name, share(one.recall), share(one.precision), rate(one.false_alarms), *pieces))
     text = (
         "The same courses, the first of each family: the rules; naive ones, each threshold by itself without waiting, "
         "hysteresis, samples, guards or root cause (`config/naive_rules.yaml`); and as many alerts as the rules told, "

@@ -28,8 +28,10 @@ AFTER = """## How it is counted
 - **Delay** runs from the first reading that shows the fault to the alert; the column beside it from the fault's true
   beginning. Rules with a plain condition are held to `for` plus two of their devices' report intervals; those that
   gather nights, cycles or trips are not.
-- **Alerts a fault** counts every notified alert for one fault only, over the faults that have any: 1 is a single alert.
-  **Overlap** is the time in which fault and first alert both held, over the time in which either did (median).
+- **Incidents a fault**: alerts are gathered into incidents, for each of which a crew is called; this counts the
+  incidents of one fault, over the faults that have any, and is held to its floor. **Alerts a fault** counts the alerts
+  in them, without those that another explains; each alert is counted for one fault only. **Overlap** is the time in
+  which fault and first alert both held, over the time in which either did (median).
 - Neither point-adjusted nor windowed scores are used: they reward alerts at random."""
 
 

@@ -33,6 +33,7 @@ class KindTally:
         own: those that the one rule said that must.
         said: faults for which alerts were counted, due or not.
         alerts: notified alerts counted for them.
+        calls: incidents that these were gathered into.
         cascade: alerts about them that others explained.
         delay_ms: for each that was found itself, from the first reading that shows it to the first alert.
         since_on_ms: the same from its true beginning.
@@ -50,6 +51,7 @@ class KindTally:
     own: int = 0
     said: int = 0
     alerts: int = 0
+    calls: int = 0
     cascade: int = 0
     delay_ms: list[int] = field(default_factory=list)
     since_on_ms: list[int] = field(default_factory=list)
@@ -174,6 +176,7 @@ def _count_fault(
     whole.faults += 1
     kind.rules[fault.rule] += 1
     kind.alerts += int(found.alerts[number])
+    kind.calls += int(found.told[number])
     kind.said += bool(found.alerts[number])
     kind.cascade += int(found.cascade[number])
     if not fault.seen_ms:

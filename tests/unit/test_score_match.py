@@ -97,7 +97,11 @@ def test_one_alert_may_explain_several_faults_and_repeats_are_fragments(city: To
     assert one.alerts.sum() == 1
     thrice = match([said("lamp_out", "device:lamp-000", told) for told in (20, 30, 40)], road, city, SAYS, GRACE)
     assert thrice.found.tolist() == [True, False, False]
-    assert thrice.alerts.tolist() == [3, 0, 0]
+    assert thrice.alerts.tolist() == thrice.told.tolist() == [3, 0, 0]
+    gathered = [said("lamp_out", "device:lamp-000", told)._replace(incident="one") for told in (20, 30)]
+    gathered += [said("lamp_out", "device:lamp-000", 50)._replace(incident="two")]
+    found = match(gathered, road, city, SAYS, GRACE)
+    assert (found.alerts.tolist(), found.told.tolist()) == ([3, 0, 0], [2, 0, 0])
 
 
 def test_a_part_of_a_fault_is_found_with_the_whole(city: Topology) -> None:
