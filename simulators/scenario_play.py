@@ -20,7 +20,7 @@ from simulators.scenario import Mischief, Scenario, Storm, Telling
 from simulators.weather import HOUR_MS, rain_of
 from simulators.world import World
 
-TICK_MS = 30_000
+TICK_MS = 60_000
 COARSE_MS = 300_000  # for scenarios of days
 Stages = Callable[[RuleSet, Registry, Sky], Stage]
 
