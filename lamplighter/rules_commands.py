@@ -127,6 +127,7 @@ def score(
     seeds: Annotated[str, typer.Option(help="A to tune on, B to report on.")] = "A",
     family: Annotated[list[str] | None, typer.Option(help="Only this family; may be given more than once.")] = None,
     small: Annotated[bool, typer.Option("--small", help="A small card, in seconds.")] = False,
+    medium: Annotated[bool, typer.Option("--medium", help="A tenth of the full card.")] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Courses played at a time, each in a process.")] = 2,
     out: Annotated[
         Path | None, typer.Option(help="Folder for report-card.md, .json and plots; left out: print only.")
@@ -137,7 +138,8 @@ def score(
     """Play the rules over faults whose truth is known; exit status 1 where one falls below its floor."""
     from lamplighter.score_command import Asked, run_score
 
-    asked = Asked(seeds, "small" if small else "full", tuple(family or ()), jobs, out, baselines)
+    size = "small" if small else "medium" if medium else "full"
+    asked = Asked(seeds, size, tuple(family or ()), jobs, out, baselines)
     raise typer.Exit(run_score(settings_of(config), asked))
 
 

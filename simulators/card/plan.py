@@ -61,6 +61,14 @@ FULL = {
     "trucks": Share(Size(200, 8, 100), 2, 60),
     "system": Share(Size(1_000, 4, 25), 2, 60),
 }
+# A tenth of it, for a first look at a change.
+MEDIUM = {
+    "lighting": Share(Size(1_500, 3, 15), 1, 300, 120),
+    "drainage": Share(Size(12, 14, 12), 1, 600),
+    "manholes": Share(Size(500, 4, 15), 1, 300),
+    "trucks": Share(Size(40, 2, 12), 1, 60),
+    "system": Share(Size(300, 2, 6), 1, 60, 60),
+}
 SMALL = {
     "lighting": Share(Size(240, 1.5, 3), 1, 600, 300),
     "drainage": Share(Size(6, 3, 3), 1, 600),
@@ -75,7 +83,7 @@ SPEED = {
     "manholes": Share(Size(6_000, 30, 10), 2, 300),
     "trucks": Share(Size(120, 30, 10), 2, 60),
 }
-PLANS = {"full": FULL, "small": SMALL, "speed": SPEED}
+PLANS = {"full": FULL, "medium": MEDIUM, "small": SMALL, "speed": SPEED}
 
 
 @dataclass(frozen=True, slots=True)
