@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from alerts.incidents import Incidents
 from alerts.notify import Notifier
 from devices.transition import Transition
 from ingest.connection import Connection
@@ -27,7 +28,7 @@ from storage.shipper import Shipper
 from storage.timeseries import StoreAway
 
 CHUNK = 20
-SEEDS = 60  # within so many a broken house must be found out
+SEEDS = 80  # within so many a broken house must be found out
 
 Patch = pytest.MonkeyPatch
 journal_sync, operations_commit, operations_ship = Journal.sync, Operations.commit, Operations.ship
@@ -83,13 +84,13 @@ def forget_to_subscribe_again(patch: Patch) -> None:
 
 
 def decide_and_owe_apart(patch: Patch) -> None:
-    def careless(self: Operations, transitions: Sequence[Transition], receivers: Any, now_ms: int) -> Any:
-        rows = operations_commit(self, transitions, [], now_ms)
-        known = {row.id for row in rows}
+    def careless(self: Operations, transitions: Sequence[Transition], receivers: Any, now_ms: int, **more: Any) -> Any:
+        before = {row.id: row.notices for row in self.incidents()}
+        rows = operations_commit(self, transitions, [], now_ms, **more)
         with self._database.writing() as connection:
-            for one in transitions:
-                if one.alert_id in known:
-                    outbox.add(self._database, connection, outbox.owed(one, receivers, now_ms))
+            for one in more.get("incidents", ()):
+                if one.notice is not None and (not one.is_open or max(one.notice.turn, 1) > before.get(one.id, 0)):
+                    outbox.add(self._database, connection, outbox.owed(one.notice, receivers, now_ms, undecided=True))
         return rows
 
     patch.setattr(Operations, "commit", careless)
@@ -121,15 +122,21 @@ def mark_as_sent_before_sending(patch: Patch) -> None:
     patch.setattr(Notifier, "_deliver", careless)
 
 
+def forget_who_waits(patch: Patch) -> None:
+    """Incidents are left out of what a restart must not forget."""
+    patch.setattr(Incidents, "save", lambda self: {})
+
+
 MISTAKES: dict[Callable[[Patch], None], int] = {  # with the seed at which to begin looking
     acknowledge_before_sync: 0,
     drop_what_the_store_refuses: 1,
     move_on_before_the_store_has_it: 1,
     forget_to_subscribe_again: 9,
-    decide_and_owe_apart: 3,
+    decide_and_owe_apart: 68,
     forget_what_was_kept: 0,
     believe_a_second_sync: 3,
     mark_as_sent_before_sending: 8,
+    forget_who_waits: 37,
 }
 
 
