@@ -21,7 +21,7 @@ from simulators.weather import HOUR_MS, rain_of
 from simulators.world import World
 
 TICK_MS = 60_000
-COARSE_MS = 300_000  # for scenarios of days
+COARSE_MS = 600_000  # for scenarios of days
 Stages = Callable[[RuleSet, Registry, Sky], Stage]
 
 
