@@ -95,7 +95,7 @@ def make(settings: Settings, asked: Asked, *, progress: bool = False) -> Report:
 
 def play_all(settings: Settings, dealing: Sequence[Job], processes: int, *, progress: bool) -> list[Dealt]:
     """Play courses, one with its seed in each process, and show how far they are."""
-    weights: list[float] = [one.size.devices * one.size.days * (2 if one.baselines else 1) for one in dealing]
+    weights = [one.cost for one in dealing]
     with _bar(sum(weights), show=progress) as tell:
         if processes <= 1:
             out: list[Dealt] = []

@@ -78,11 +78,14 @@ SMALL = {
 }
 # 20,000 devices for 30 days, as many of each kind as cities have: to see how quickly that is played.
 SPEED = {
-    "lighting": Share(Size(3_600, 30, 10), 2, 300, 120),
-    "drainage": Share(Size(40, 30, 10), 2, 300),
-    "manholes": Share(Size(6_000, 30, 10), 2, 300),
-    "trucks": Share(Size(120, 30, 10), 2, 60),
+    "lighting": Share(Size(7_300, 30, 20), 1, 300, 120),
+    "drainage": Share(Size(80, 30, 20), 1, 300),
+    "manholes": Share(Size(12_000, 30, 20), 1, 300),
+    "trucks": Share(Size(240, 30, 20), 1, 60),
 }
+# What a device-day costs beside a lamp's: a truck speaks every 15 seconds and is looked at by a dozen rules, one fix at
+# a time; a station has meters and pumps that speak every minute.
+COSTS = {"trucks": 60.0, "drainage": 40.0, "system": 4.0}
 PLANS = {"full": FULL, "medium": MEDIUM, "small": SMALL, "speed": SPEED}
 
 
@@ -99,6 +102,12 @@ class Job:
     def size(self) -> Size:
         """Return how large the course is."""
         return self.share.size
+
+    @property
+    def cost(self) -> float:
+        """Return about how much work it is, in days of one lamp; a course has its own cost beside its devices'."""
+        each = COSTS.get(self.family, 1.0)
+        return (self.size.devices + 200) * self.size.days * each * (2.0 if self.baselines else 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +156,7 @@ def jobs(plan: Mapping[str, Share], seeds: str, families: Iterable[str], *, ever
         if family in plan and has_course(family)
         for number in range(min(plan[family].courses, SEEDS_MOST))
     ]
-    return sorted(out, key=lambda job: -job.size.devices * job.size.days)
+    return sorted(out, key=lambda job: -job.cost)
 
 
 def has_course(family: str) -> bool:

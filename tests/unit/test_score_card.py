@@ -25,7 +25,7 @@ from simulators.card.card import Card, make_card
 from simulators.card.floors import Floors, load_floors, parse_floors
 from simulators.card.page import page
 from simulators.card.pictures import pictures, told_s
-from simulators.card.plan import FULL, SMALL, Files, Job, Share, deal, graces, jobs
+from simulators.card.plan import FULL, SMALL, SPEED, Files, Job, Share, deal, graces, jobs
 from simulators.card.play import Listener, gathered, play
 from simulators.card.report import Report, make_report
 from simulators.course import Size
@@ -289,6 +289,12 @@ def test_seeds_to_tune_on_and_to_report_on_never_meet() -> None:
         tuned = {job.seed for job in jobs(sizes, "A", families, every_baseline=False)}
         told = {job.seed for job in jobs(sizes, "B", families, every_baseline=False)}
         assert not tuned & told
+
+
+def test_the_dearest_courses_are_played_first() -> None:
+    order = [job.family for job in jobs(SPEED, "A", sorted(SPEED), every_baseline=False)]
+    assert order[0] == "trucks"
+    assert order[-1] in ("lighting", "manholes")
 
 
 def test_grace_follows_the_rules_patience_unless_written_down(catalog: Catalog) -> None:
