@@ -93,6 +93,7 @@ RULE_KINDS: dict[str, RuleKind] = {
     ),
     "pump_cycle": RuleKind("alerts.pump_cycle", "PumpCycleJudge", knows_kind=True),
     "filling": RuleKind("alerts.filling", "FillingJudge", knows_kind=True),
+    "inflow_hours": RuleKind("alerts.inflow_hours", "InflowHoursJudge", knows_kind=True),
     "route_deviation": RuleKind("alerts.route_deviation", "RouteDeviationJudge", knows_kind=True),
     "fence": RuleKind("alerts.fence", "FenceJudge", knows_kind=True),
     "off_site": RuleKind("alerts.offsite", "OffSiteJudge", knows_kind=True),

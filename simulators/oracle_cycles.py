@@ -159,7 +159,7 @@ class CycleTwin:
         (seen_a, rough_a), (seen_b, rough_b) = run.bends(), fill.bends()
         rough = (rough_a + rough_b) / (seen_a + seen_b) if seen_a + seen_b >= 3 else NAN
         wet = sum(one.rain_mm for one in run.readings) + sum(one.rain_mm for one in fill.readings) > 0.2
-        sound = swing >= 0.15 and share >= 0.7 and not rough > 0.2
+        sound = swing >= 0.05 and share >= 0.7 and not rough > 0.2
         steady = abs(after - before) <= 0.25 * max(after, before) + 1.0
         inflow = NAN
         if sound:

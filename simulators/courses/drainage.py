@@ -49,43 +49,49 @@ def build(seed: int, size: Size, catalog: Catalog, rules: RuleSet, *, report_s: 
     start_ms = int(start.timestamp() * 1000)
     end_ms = start_ms + round((LEARN_DAYS + size.days) * DAY_MS)
     rain = seeded_rain(seed, start_ms - round((PAST_DAYS + 20) * DAY_MS), end_ms)
-    faults = draw(rng, size, city, (start_ms + round(LEARN_DAYS * DAY_MS), end_ms))
+    known = {rule.id for rule in rules}
+    kinds = [one for one in INJECTORS if one.confounder or one.rules[0] in known]  # what a rule can say, and their like
+    faults = draw(rng, size, city, (start_ms + round(LEARN_DAYS * DAY_MS), end_ms), kinds)
     pace = Intervals(station_s=report_s)
     world = World(city, catalog, ZONE, seed, start_ms, faults, rain=rain, schedule=rules.lighting, intervals=pace)
     past = list(_past(list(world.logs(PAST_DAYS)), catalog))
     return WorldCourse("drainage", world, end_ms, TICK_MS, past)
 
 
-def draw(rng: np.random.Generator, size: Size, city: City, span: tuple[int, int]) -> list[Fault]:
+def draw(
+    rng: np.random.Generator, size: Size, city: City, span: tuple[int, int], kinds: Sequence[Injector] = INJECTORS
+) -> list[Fault]:
     """Return faults and confounders, ``size.each`` of each kind where there is room, one of a station at a time."""
     stations = [a.id for a in city.assets if a.role == "station"]
     pumps = {name: tuple(a.id for a in city.assets if a.role == "pump" and a.cabinet == name) for name in stations}
-    diary, out = Diary(CALM_MS), []
+    diary, out = Diary(CALM_MS), list[Fault]()
     # The longest first: the short ones find room between them.
-    for kind in sorted(INJECTORS, key=lambda one: -one.lasts_min[1]):
+    for kind in sorted(kinds, key=lambda one: -one.lasts_min[1]):
         for number in range(size.each):
             lasts = round(float(rng.uniform(*kind.lasts_min)) * 60_000)
             room = lasts + (CALM_LONG_MS if lasts > LONG_MS else 0)
             found = diary.place(rng, stations, span, room) if room < span[1] - span[0] else None
             if found is not None:
-                out.append(_fault(rng, kind, number, (found[0], found[1], found[1] + lasts), pumps[found[0]]))
+                out += _faults(rng, kind, number, (found[0], found[1], found[1] + lasts), pumps[found[0]])
     return sorted(out, key=lambda fault: fault.on_ms)
 
 
-def _fault(
+def _faults(
     rng: np.random.Generator, kind: Injector, number: int, place: tuple[str, int, int], pumps: tuple[str, ...]
-) -> Fault:
+) -> list[Fault]:
+    """Return a fault; where it trips all pumps, each pump's own fault beside it."""
     station, on_ms, off_ms = place
-    size = float(rng.uniform(*kind.magnitude))
-    targets: tuple[str, ...] = (station,)
-    entity = station
-    if kind.kind in ALL_PUMPS:
-        targets = pumps
-    elif kind.effect in ON_PUMPS:
-        entity = pumps[int(rng.integers(len(pumps)))]
-        targets = (entity,)
+    size, name = float(rng.uniform(*kind.magnitude)), f"{kind.kind}-{number}"
+    span = (on_ms, off_ms, NEVER_MS, size)
     rule = kind.rules[0] if kind.rules else ""
-    return Fault(f"{kind.kind}-{number}", kind.kind, rule, f"device:{entity}", on_ms, off_ms, NEVER_MS, size, targets)
+    if kind.kind in ALL_PUMPS:
+        each = [
+            Fault(f"{name}-{k}", "pump_fault", "pump_fault", f"device:{pump}", *span, (pump,), parent=name)
+            for k, pump in enumerate(pumps)
+        ]
+        return [Fault(name, kind.kind, rule, f"device:{station}", *span, pumps), *each]
+    entity = pumps[int(rng.integers(len(pumps)))] if kind.effect in ON_PUMPS else station
+    return [Fault(name, kind.kind, rule, f"device:{entity}", *span, (entity,))]
 
 
 def _past(logs: Sequence[Reports], catalog: Catalog) -> Iterator[tuple[int, list[Batch]]]:
