@@ -1,7 +1,8 @@
 """The watcher's own board: is anything lost, late or piling up, and who watches the watcher.
 
 It reads Lamplighter's own series ``ledger`` (tag kind; cumulative readings received, stored, quarantined, duplicate,
-and pending now) and ``house`` (lag_ms, batch_rows, rss_mb, outbox_due, journal_bytes).
+and pending now), ``house`` (lag_ms, batch_rows, rss_mb, outbox_due, journal_bytes), ``incident`` (open, by severity),
+``budget`` (what each receiver was told) and ``alarms`` (alerts that are explained, standing, older than a day).
 """
 
 from __future__ import annotations
@@ -14,12 +15,16 @@ from dashboards.words import Words
 COUNTED = ("received", "stored", "quarantined", "duplicate", "pending")
 _NONE_WELCOME = ((None, "green"), (1, "orange"))
 _BALANCE = ((None, "red"), (0, "green"), (1, "red"))
+TOLD_STEPS = ((None, "green"), (2, "yellow"), (10, "red"))  # EEMUA 191: one in ten minutes; ten are a flood
+HOUR_STEPS = ((None, "green"), (6, "yellow"), (60, "red"))
+FLOOD_STEPS = ((None, "green"), (0.01, "red"))  # ISA-18.2: below one per cent of the time
 LAG_STEPS = ((None, "green"), (2000, "yellow"), (10_000, "red"))  # p99 goals live and while catching up (ms)
 
 
 def house_panels(shelf: Shelf, words: Words) -> None:
     """Place the house's figures, the ledger and its alarms."""
     _figures(shelf, words)
+    _budget(shelf, words)
     _ledger(shelf, words)
     shelf.line()
     for name, title, unit in (
@@ -57,6 +62,28 @@ def _figures(shelf: Shelf, words: Words) -> None:
         steps = _NONE_WELCOME if key == "quarantined" else ((None, "text"),)
         shelf.put(number(words(title), _total(f"last({ident(key)})", words(title)), steps=steps), 4, 5)
     shelf.put(number(words("imbalance"), _total(difference(), words("imbalance")), steps=_BALANCE), 4, 5)
+
+
+def _budget(shelf: Shelf, words: Words) -> None:
+    """Place incidents, and what people were told against what they can bear."""
+    shelf.row(words("budget"))
+    busiest = over_time("budget", [f'max("last_10_min") AS {ident(words("told_10"))}'])
+    shelf.put(number(words("told_10"), busiest, steps=TOLD_STEPS, step="15s", text=words("eemua")), 4, 5)
+    hourly = over_time("budget", [f'max("per_hour") AS {ident(words("told_hour"))}'])
+    shelf.put(number(words("told_hour"), hourly, unit="", steps=HOUR_STEPS, step="15s"), 4, 5)
+    flood = over_time("budget", [f'max("flood_share") AS {ident(words("flood_share"))}'])
+    shelf.put(number(words("flood_share"), flood, unit="share", steps=FLOOD_STEPS, step="15s"), 4, 5)
+    every = select(['last("open") AS "n"'], "incident", ["$timeFilter"], ["severity"])
+    opened = select([f'sum("n") AS {ident(words("incidents"))}'], f"({every})")
+    shelf.put(number(words("incidents"), opened), 4, 5)
+    for key in ("explained", "stale"):
+        query = over_time("alarms", [f"last({ident(key)}) AS {ident(words(key))}"])
+        steps = _NONE_WELCOME if key == "stale" else ((None, "text"),)
+        shelf.put(number(words(key), query, steps=steps, step="15s"), 4, 5)
+    told = over_time("budget", ['max("last_10_min")'], by=["receiver"])
+    shelf.put(lines(words("told_10"), told, unit="count", alias="$tag_receiver", low=0, limits=TOLD_STEPS), 12, 7)
+    by_severity = over_time("incident", ['last("open")'], by=["severity"])
+    shelf.put(lines(words("incidents"), by_severity, unit="count", alias="$tag_severity", low=0), 12, 7)
 
 
 def _ledger(shelf: Shelf, words: Words) -> None:

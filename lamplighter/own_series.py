@@ -1,4 +1,4 @@
-"""The house's own series: lighting rates, open alerts, ledger and pulse, for boards that watch the watcher."""
+"""The house's own series: lighting rates, alerts, incidents, alarm budget, ledger and pulse, for boards."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from devices.transition import SEVERITIES
+from lamplighter.policy_budget import DAY_MS
 from storage.operations import AWAY, AlertRow, in_words
 from storage.timeseries import OwnPoint, StoreAway
 
@@ -47,7 +49,7 @@ def own_points(house: House) -> list[OwnPoint]:
 
 def _of_books(house: House, now_ms: int) -> list[OwnPoint]:
     """Return the points that are read from databases; in a thread, for a database may take its time to answer."""
-    return [*_ledger(house, now_ms), *_alerts(house, now_ms), _pulse(house, now_ms)]
+    return [*_ledger(house, now_ms), *_alerts(house, now_ms), *_told(house, now_ms), _pulse(house, now_ms)]
 
 
 def _ledger(house: House, now_ms: int) -> list[OwnPoint]:
@@ -95,6 +97,28 @@ def _alert(row: AlertRow, active: float, at_ms: int) -> OwnPoint:
         fields |= {"lat": row.lat, "lon": row.lon}
     tags = {"rule": row.rule, "severity": row.severity, "kind": row.kind, "district": row.district}
     return OwnPoint("alert", {**tags, "entity": row.entity}, fields, at_ms)
+
+
+def _told(house: House, now_ms: int) -> list[OwnPoint]:
+    """Return how many incidents are open by severity, and what each receiver was told within a day."""
+    counts, explained, _ = house.operations.incident_counts()
+    points = [
+        OwnPoint("incident", {"severity": one}, {"open": float(counts.get(one, 0))}, now_ms) for one in SEVERITIES
+    ]
+    budget = house.budget(DAY_MS)
+    city = {"city": house.settings.city.id}
+    standing = {"explained": float(explained), "standing": float(budget.standing), "stale": float(budget.stale)}
+    points.append(OwnPoint("alarms", city, standing, now_ms))
+    for desk in budget.desks:
+        fields = {
+            "last_10_min": float(desk.last_10_min),
+            "per_hour": desk.per_hour,
+            "peak_10_min": float(desk.peak_10_min),
+            "flood_share": desk.flood_share,
+            "in_flood": float(desk.in_flood),
+        }
+        points.append(OwnPoint("budget", {"receiver": desk.receiver}, fields, now_ms))
+    return points
 
 
 def ended(before: list[OwnPoint], now: list[OwnPoint], now_ms: int) -> list[OwnPoint]:

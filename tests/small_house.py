@@ -30,6 +30,7 @@ from lamplighter.policy_budget import budget_of
 from storage.journal import Journal, Record
 from storage.ledger import Ledger, read_ledger
 from storage.operations import AlertRow, Operations
+from storage.outbox import ReceiverLike
 from storage.shipper import Shipper
 from storage.sqlite import SqliteStore
 
@@ -130,6 +131,7 @@ class SmallHouse:
         self.agreed = Policy(shelving=Shelving(supervisors=("wang",)))
         self.parts = [Part("broker", well=True, says="connected"), Part("disk", well=True, says="12 GB free")]
         self.rates: list[LightingRate] = []
+        self.receivers: Sequence[ReceiverLike] = ()  # who is told
         self.hub = Hub()
         self.catalog = CATALOG
         self.operations = Operations(f"sqlite:///{folder / 'operations.db'}")
@@ -177,7 +179,7 @@ class SmallHouse:
         decoded = self.decoder.decode(messages, self.clock_ms)
         self.journal.append(Record(self.clock_ms, decoded.batches, decoded.rejects, decoded.received))
         changes = self.engine.step(decoded.batches, self.clock_ms)
-        rows = self.operations.commit(changes, [], self.clock_ms)
+        rows = self.operations.commit(changes, self.receivers, self.clock_ms)
         tell(self.hub, rows, self.registry)
         return rows
 

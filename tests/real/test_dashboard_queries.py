@@ -19,6 +19,7 @@ from dashboards.provisioning import alarms
 from dashboards.words import LANGUAGES, Words
 from devices.kinds import Catalog
 from lamplighter.own_series import ended, own_points
+from lamplighter.settings import Receiver
 from lamplighter.watch import Pulse
 from lamplighter.wiring import lighting_figures
 from simulators import city as simulated
@@ -61,6 +62,7 @@ class Town(SmallHouse):
         self.losses = SimpleNamespace(dropped=0)
         self.gaps = SimpleNamespace(counted=Counter(), estimated=Counter())
         self.settings = SimpleNamespace(city=SimpleNamespace(id=city.name))
+        self.receivers = (Receiver(name="crew", url="log", min_severity="info"),)
 
     def lighting(self) -> list[LightingRate]:
         figures = lighting_figures(self.engine, self.clock_ms)
