@@ -134,8 +134,8 @@ MISTAKES: dict[Callable[[Patch], None], int] = {  # with the seed at which to be
     forget_to_subscribe_again: 9,
     decide_and_owe_apart: 68,
     forget_what_was_kept: 0,
-    believe_a_second_sync: 3,
-    mark_as_sent_before_sending: 8,
+    believe_a_second_sync: 13,
+    mark_as_sent_before_sending: 14,
     forget_who_waits: 37,
 }
 
