@@ -24,7 +24,7 @@ VALUES = ("step_m", "driven_m", "repeats")
 _LEAST_S = 15.0  # two fixes nearer in time than this say little of speed: a corner's extra report
 _KMH = 3.6
 # Wider and slower to follow than the route's: what is sought is half a kilometre, not a street's width.
-_GATE = GateParams(gate_m=120.0, blend=0.15)
+_GATE = GateParams(gate_m=120.0, blend=0.15, blend_away=0.15)
 
 
 @dataclass(frozen=True, slots=True)

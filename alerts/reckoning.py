@@ -28,7 +28,10 @@ class GateParams:
 
     Attributes:
         gate_m: a fix this near the reference is believed.
-        blend: share by which the reference moves towards a believed fix.
+        blend: share by which the reference moves towards a believed fix on the permitted way,
+        blend_away: and towards one beside it: a burst of bias is over before it has drawn the reference along.
+        shock_m: a fix this far from the reference (more where speed or heading changed) is a shock, believed or not:
+            what follows it may be a burst.
         resync_ms: after rejecting for so long the position is taken as it is.
         gap_ms: after so long without a fix the position is taken as it is.
         max_kmh: highest believable speed, the only test for vehicles that report no speed.
@@ -39,6 +42,8 @@ class GateParams:
 
     gate_m: float = 60.0
     blend: float = 0.3
+    blend_away: float = 0.3
+    shock_m: float = 45.0
     resync_ms: int = 480_000
     gap_ms: int = 90_000
     max_kmh: float = 160.0
@@ -56,6 +61,7 @@ class Fixes:
         east, north: local metres.
         speed: m/s, NaN where not reported.
         heading: radians clockwise from north, NaN where not reported.
+        narrow: share of the corridor's width that this fix deserves, for a receiver that errs little; None: all of it.
     """
 
     truck: npt.NDArray[np.intp]
@@ -64,6 +70,7 @@ class Fixes:
     north: Floats
     speed: Floats
     heading: Floats
+    narrow: Floats | None = None
 
     def take(self, chosen: Mask) -> Fixes:
         """Return the chosen fixes; these themselves where all are chosen."""
@@ -74,7 +81,8 @@ class Fixes:
     def at(self, rows: npt.NDArray[np.intp]) -> Fixes:
         """Return the fixes of some rows."""
         where = self.east[rows], self.north[rows]
-        return Fixes(self.truck[rows], self.time_ms[rows], *where, self.speed[rows], self.heading[rows])
+        narrow = None if self.narrow is None else self.narrow[rows]
+        return Fixes(self.truck[rows], self.time_ms[rows], *where, self.speed[rows], self.heading[rows], narrow)
 
 
 class Reckoning:
@@ -83,7 +91,7 @@ class Reckoning:
     Attributes:
         state: arrays (m,) by name: ``ref_e ref_n`` m, ``vel_e vel_n`` m/s (NaN unknown), ``ref_ms``,
             ``reject_ms`` start of the present run of rejects, ``blind_ms`` until when reported speed is not heeded,
-            ``anchor_e anchor_n`` m with ``anchor_ms``.
+            ``anchor_e anchor_n`` m with ``anchor_ms``, ``shock_ms`` of the last shock.
         resyncs: times that a position was taken over after ``resync_ms`` of rejects.
     """
 
@@ -98,6 +106,7 @@ class Reckoning:
         self.state["reject_ms"] = np.zeros(trucks, np.int64)
         self.state["anchor_ms"] = np.zeros(trucks, np.int64)
         self.state["blind_ms"] = np.zeros(trucks, np.int64)
+        self.state["shock_ms"] = np.zeros(trucks, np.int64)
 
     def judge(self, fixes: Fixes, near: Mask) -> tuple[Mask, Floats, Floats]:
         """Return which fixes are believed, metres driven since each vehicle's last fix, and metres not yet counted.
@@ -136,14 +145,17 @@ class Reckoning:
         off_e, off_n = fixes.east - at_e, fixes.north - at_n
         residual = np.sqrt(off_e * off_e + off_n * off_n)
         believed = (residual <= p.gate_m + slack) | near
+        shocked = reported & (residual > p.shock_m + slack / 2)
+        s["shock_ms"][truck[shocked]] = fixes.time_ms[shocked]
         since = np.where(believed, 0, np.where(s["reject_ms"][truck] == 0, fixes.time_ms, s["reject_ms"][truck]))
         expired = ~believed & (fixes.time_ms - since >= p.resync_ms)
         if np.count_nonzero(expired):
             self.resyncs += int(np.count_nonzero(expired))
             s["blind_ms"][truck[expired]] = fixes.time_ms[expired] + BLIND_MS
+            s["shock_ms"][truck[expired]] = 0  # no burst lasts so long
             believed = believed | expired
         # What remains of the difference stays within half the gate, or one wide turn would lock the vehicle out.
-        keep = np.minimum(1.0 - p.blend, p.gate_m / 2 / np.maximum(residual, 1e-9))
+        keep = np.minimum(np.where(near, 1.0 - p.blend, 1.0 - p.blend_away), p.gate_m / 2 / np.maximum(residual, 1e-9))
         keep = np.where(~believed, 1.0, np.where(reported & ~expired & ~(near & (residual > p.gate_m)), keep, 0.0))
         wait = ~believed & ~reported  # without a velocity the reference and its time stay: the reach grows
         s["ref_e"][truck] = np.where(believed, fixes.east - keep * off_e, at_e)

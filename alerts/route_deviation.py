@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from alerts.fleet import NEVER, NEVER_AGAIN, Fleet
 from alerts.judge import State
@@ -75,14 +76,22 @@ class RouteDeviationJudge:
         truck, time_ms = truck[watched], batch.time_ms[watched]
         if np.count_nonzero(usable) < len(truck):
             truck, time_ms, lon, lat = truck[usable], time_ms[usable], lon[usable], lat[usable]
-            speed, heading = speed[usable], heading[usable]
+            speed, heading, hdop = speed[usable], heading[usable], hdop[usable]
         east, north = self.watch.to_metres(truck, lon, lat)
-        fixes = Fixes(truck, time_ms, east, north, speed / KMH, np.radians(heading))
+        fixes = Fixes(truck, time_ms, east, north, speed / KMH, np.radians(heading), self._narrow(hdop))
         verdicts = self.watch.step(fixes, len(watched) - len(truck))
         if not verdicts:
             return []
         self.due_ms = NEVER
         return self._tell(verdicts, {int(one): (float(lon[k]), float(lat[k])) for k, one in enumerate(truck)})
+
+    def _narrow(self, hdop: npt.NDArray[np.float64]) -> npt.NDArray[np.float64] | None:
+        """Return which share of the corridor each fix deserves: the better the reception, the narrower."""
+        p = self.watch.params
+        if p.per_hdop_m <= 0:
+            return None
+        share = np.clip((p.sharp_m + p.per_hdop_m * hdop) / p.on_m, 0.1, 1.0)
+        return np.where(np.isnan(share), 1.0, share)
 
     def tick(self, fleet: Fleet, now_ms: int) -> list[Transition]:
         """End alerts of trucks that have been silent for longer than the rule holds them."""

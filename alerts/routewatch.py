@@ -21,6 +21,7 @@ Mask = npt.NDArray[np.bool_]
 LocalMinute = Callable[[Ints], Ints]
 
 INSIDE, OUTSIDE, ALERTED = 0, 1, 2
+SHOCK_MS = 60_000  # a way outside that begins so soon after a shock to dead reckoning began with it
 _CHORD_STEP_M = 40.0  # half the width of the corridor: a chord that crosses it has a point inside
 _CHORD_POINTS = 256
 
@@ -94,6 +95,7 @@ class RouteWatch:
         self.hint = np.full(len(flat), -1, dtype=np.int64)
         self.state: dict[str, npt.NDArray[Any]] = {
             "phase": np.zeros(trucks, np.int8),
+            "unsure": np.zeros(trucks, np.int8),
             **{name: np.zeros(trucks, np.int64) for name in ("last_ms", "onset_ms", "outside_ms", "back_ms")},
             **{name: np.zeros(trucks) for name in ("outside_m", "loose_m", "last_e", "last_n", "distance_m")},
         }
@@ -171,6 +173,8 @@ class RouteWatch:
             better = relative < ratio[here]
             distance[here[better]] = found[better]
             ratio[here[better]] = relative[better]
+        if fixes.narrow is not None:
+            ratio /= fixes.narrow
         return distance, ratio, valid
 
     def _valid(self, permit: Ints, time_ms: Ints, minute: Ints) -> Mask:
@@ -217,9 +221,13 @@ class RouteWatch:
             s["outside_m"][begun] = 0.0
             s["back_ms"][begun] = 0
             loose[start] = 0.0
+            shock = self.reckoning.state["shock_ms"][begun]
+            s["unsure"][begun] = (shock > 0) & (now[start] - shock <= SHOCK_MS)
             self.reckoning.drop_anchor(fixes.at(start))
         held = s["outside_ms"][truck]
-        long = (held >= p.for_ms) | ((held >= p.far_for_ms) & (distance >= p.far_m))
+        unsure = s["unsure"][truck] > 0
+        near_ms, far_ms = np.where(unsure, p.unsure_ms, p.for_ms), np.where(unsure, p.for_ms, p.far_for_ms)
+        long = (held >= near_ms) | ((held >= far_ms) & (distance >= p.far_m))
         s["loose_m"][truck] = loose
         far_enough = s["outside_m"][truck] + loose >= p.travelled_m
         fire = (phase == OUTSIDE) & out & long & far_enough

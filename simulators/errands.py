@@ -111,10 +111,10 @@ class _Night:
         self.shift = Shift(of.tracks, rng, self.base, 0.0, pace)
         self.jams = [fault for effect, fault in self.faults if effect == "congestion"]
 
-    def due(self, effects: Iterable[str], ahead_s: float = 0.0) -> tuple[str, Fault] | None:
+    def due(self, effects: Iterable[str]) -> tuple[str, Fault] | None:
         """Return a fault that now befalls the truck, once each."""
         for effect, fault in self.faults:
-            at_ms = self.noon_ms + (self.shift.now + ahead_s) * 1000
+            at_ms = self.noon_ms + self.shift.now * 1000
             until_ms = fault.off_ms if effect == "diversion" else min(fault.off_ms, fault.on_ms + SET_OUT_MS)
             if effect in effects and fault.on_ms <= at_ms < until_ms and (fault.id, self.k) not in self.of.used:
                 if effect != "diversion":
@@ -162,7 +162,7 @@ class _Night:
         shift.phase(LOADED)
         if heavy:
             shift.span("heavy:" + heavy[1].id, shift.now, shift.now + 3600.0)
-        found = self.due(ON_LOADED, 240.0)
+        found = self.due(ON_LOADED)
         if found is None:
             self.way(self.haul.site_m, self.end)
         elif not self.astray(*found):
@@ -176,7 +176,7 @@ class _Night:
         """Come back empty to the site."""
         shift, rng = self.shift, self.rng
         shift.phase(EMPTY)
-        found = self.due(ON_EMPTY, 120.0)
+        found = self.due(ON_EMPTY)
         if found is None:
             self.way(from_m, self.haul.site_m)
             return

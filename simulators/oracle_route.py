@@ -9,6 +9,7 @@ from itertools import pairwise
 
 from alerts.reckoning import BLIND_MS
 from alerts.route_settings import RouteParams
+from alerts.routewatch import SHOCK_MS
 from devices.geometry import EARTH_M_PER_DEG
 from devices.registry import Permit
 
@@ -100,6 +101,8 @@ class RouteTwin:
         self.reference: _Reference | None = None
         self.anchor: tuple[int, Point] | None = None
         self.loose, self.blind_ms = 0.0, 0
+        self.shock_ms: int | None = None
+        self.unsure = False
         self.phase, self.onset_ms, self.outside_ms, self.outside_m = "inside", 0, 0, 0.0
         self.back_ms: int | None = None
         self.last: tuple[int, Point] | None = None
@@ -113,10 +116,15 @@ class RouteTwin:
         ring = [self.metres(point) for point in points]
         return ring if ring[0] == ring[-1] else [*ring, ring[0]]
 
-    def fix(self, time_ms: int, lon: float, lat: float, speed_kmh: float, heading_deg: float) -> Event | None:
-        """Take in one usable fix; speed and heading may be NaN."""
+    def fix(
+        self, time_ms: int, lon: float, lat: float, speed_kmh: float, heading_deg: float, hdop: float = math.nan
+    ) -> Event | None:
+        """Take in one usable fix; speed, heading and hdop may be NaN."""
         at = self.metres((lon, lat))
-        judged = self._distance(at, time_ms)
+        width = 1.0
+        if self.params.per_hdop_m > 0 and not math.isnan(hdop):
+            width = min(max((self.params.sharp_m + self.params.per_hdop_m * hdop) / self.params.on_m, 0.1), 1.0)
+        judged = self._narrowed(at, time_ms, width)
         if judged is None:
             ended = self.phase == "alert"
             self.phase, self.last = "inside", None
@@ -127,9 +135,13 @@ class RouteTwin:
         if driven is None or self.reference is None:
             return None
         if ratio > share and not math.isnan(speed_kmh):  # where dead reckoning puts it nearer, that counts
-            held = self._distance(self.reference.at, time_ms)
+            held = self._narrowed(self.reference.at, time_ms, width)
             distance, ratio = min((distance, ratio), held or (math.inf, math.inf), key=lambda pair: pair[1])
         return self._advance(time_ms, at, distance, driven, out=ratio > 1.0, back=ratio <= share)
+
+    def _narrowed(self, at: Point, time_ms: int, width: float) -> tuple[float, float] | None:
+        found = self._distance(at, time_ms)
+        return None if found is None else (found[0], found[1] / width)
 
     def _distance(self, at: Point, time_ms: int, *, sites: bool = True) -> tuple[float, float] | None:
         best: tuple[float, float] | None = None
@@ -152,7 +164,9 @@ class RouteTwin:
         open_end = permit.valid_until_ms or 1 << 62
         return (within or end - start >= 1440) and permit.valid_from_ms <= time_ms < open_end
 
-    def _believe(self, time_ms: int, at: Point, speed_kmh: float, heading_deg: float, *, near: bool) -> float | None:
+    def _believe(  # noqa: PLR0912 - plain ifs are the point
+        self, time_ms: int, at: Point, speed_kmh: float, heading_deg: float, *, near: bool
+    ) -> float | None:
         """Return metres driven since the last fix, None where the fix is not believed."""
         g = self.params.gate
         if time_ms < self.blind_ms:
@@ -177,17 +191,20 @@ class RouteTwin:
         expected = reference.at[0] + mean[0] * seconds, reference.at[1] + mean[1] * seconds
         residual = math.dist(at, expected)
         believed, expired = residual <= g.gate_m + slack or near, False
+        if speed is not None and residual > g.shock_m + slack / 2:
+            self.shock_ms = time_ms
         since = reference.rejecting_since if reference.rejecting_since is not None else time_ms
         if not believed and time_ms - since >= g.resync_ms:
             believed = expired = True
             self.blind_ms = time_ms + BLIND_MS
+            self.shock_ms = None
         if not believed:
             if speed is None:  # the reach grows until a fix is believed again
                 self.reference = _Reference(expected, reference.time_ms, None, since)
             else:
                 self.reference = _Reference(expected, time_ms, speed, since)
             return None
-        keep = min(1.0 - g.blend, g.gate_m / 2 / max(residual, 1e-9))
+        keep = min(1.0 - (g.blend if near else g.blend_away), g.gate_m / 2 / max(residual, 1e-9))
         if speed is None or expired or (near and residual > g.gate_m):
             keep = 0.0
         held = at[0] - keep * (at[0] - expected[0]), at[1] - keep * (at[1] - expected[1])
@@ -230,8 +247,10 @@ class RouteTwin:
         if self.phase == "inside" and out:
             self.phase, self.onset_ms, self.outside_ms, self.outside_m = "outside", time_ms, 0, 0.0
             self.back_ms, self.anchor, self.loose = None, (time_ms, at), 0.0
+            self.unsure = self.shock_ms is not None and time_ms - self.shock_ms <= SHOCK_MS
         self.last = time_ms, at
-        long = self.outside_ms >= p.for_ms or (self.outside_ms >= p.far_for_ms and distance >= p.far_m)
+        near_ms, far_ms = (p.unsure_ms, p.for_ms) if self.unsure else (p.for_ms, p.far_for_ms)
+        long = self.outside_ms >= near_ms or (self.outside_ms >= far_ms and distance >= p.far_m)
         if self.phase == "outside":
             if out and long and self.outside_m + self.loose >= p.travelled_m:
                 self.phase, self.back_ms = "alert", None

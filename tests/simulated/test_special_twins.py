@@ -70,6 +70,8 @@ def trip(rng: np.random.Generator, fixes: int) -> list[tuple[int, dict[str, floa
         north += speed * dt * np.cos(np.radians(heading))
         lon, lat = place(east + biased[0] + rng.normal(0, 5), north + biased[1] + rng.normal(0, 5))
         fields = {"lon_deg": lon, "lat_deg": lat}
+        if rng.random() < 0.8:
+            fields["hdop"] = float(rng.choice([0.9, 2.4, 4.0]))
         if not silent_speed and rng.random() < 0.95:
             fields |= {"speed_kmh": speed * 3.6, "heading_deg": heading}
         out.append((time, fields))
@@ -100,7 +102,7 @@ def test_route_deviation_says_what_its_slow_twin_says(seed: int) -> None:
     for name, drive, twin in zip(names, drives, twins, strict=True):
         for time, f in drive:
             speed, heading = f.get("speed_kmh", np.nan), f.get("heading_deg", np.nan)
-            event = twin.fix(time, f["lon_deg"], f["lat_deg"], speed, heading)
+            event = twin.fix(time, f["lon_deg"], f["lat_deg"], speed, heading, f.get("hdop", np.nan))
             if event is not None:
                 expected.append((f"device:{name}", event))
     rows = sorted((time, truck, f) for truck, drive in enumerate(drives) for time, f in drive)

@@ -88,7 +88,8 @@ def test_a_detour_is_one_alert_that_ends_a_minute_after_the_return(every_s: floa
     told = play(engine_for(permit()), fixes)
     assert [t.state for t in told] == ["active", "cleared"]
     first_outside = next(f[0] for f in fixes if f[2] > 80)
-    assert told[0].onset_ms == START_MS + first_outside * 1000
+    late_ms = told[0].onset_ms - START_MS - first_outside * 1000
+    assert 0 <= late_ms <= 1000 * every_s, "dead reckoning may still hold it inside at the first fix outside"
     assert 15_000 <= told[0].at_ms - told[0].onset_ms <= 60_000, "beyond 200 m it need not last two minutes"
     back = next(f[0] for f in fixes if f[1] >= 2500 and f[2] < 50)
     assert told[1].at_ms - (START_MS + back * 1000) == pytest.approx(60_000, abs=1000 * every_s)
