@@ -28,10 +28,16 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
+def house_type() -> Callable[[Path], SmallHouse]:
+    """Give what makes the house; a module may put another in its place."""
+    return SmallHouse
+
+
+@pytest.fixture
+def served(tmp_path: Path, house_type: Callable[[Path], SmallHouse]) -> Iterator[Served]:
     """Give a small real house behind a real web server on a free loopback port."""
     assert console_folder() is not None, "the console is not built: run `make console`"
-    house = SmallHouse(tmp_path)
+    house = house_type(tmp_path)
     with Served(house) as running:
         yield running
     house.close()
