@@ -1,11 +1,11 @@
 """Forbidden areas: a truck that is deep inside a fence, deeper than its receiver errs, for long enough.
 
-The areas are those of the registry (polygons with the property ``fence``), each with the hours in which it is closed.
+The areas are the rule's own and the registry's, each with the hours in which it is closed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,9 +15,10 @@ import numpy.typing as npt
 from alerts.corridor import Corridors
 from alerts.keys import Keys
 from alerts.rules import Rule
+from alerts.spans import minute_of_day
 from alerts.truckwatch import Floats, Ints, Mask, Sight, TruckJudge
 from devices.kinds import Kind
-from devices.registry import Registry
+from devices.registry import Fence, Registry
 from devices.sky import Sky
 from devices.yamlfile import Node
 
@@ -38,6 +39,7 @@ class FenceParams:
         uere_m: metres of error to one of hdop.
         samples: fixes that deep that are enough, before ``for`` is over.
         out_m: outside by so much it is over.
+        areas: the rule's own, beside the registry's.
     """
 
     deep_m: float = 20.0
@@ -45,6 +47,7 @@ class FenceParams:
     uere_m: float = 5.0
     samples: int = 3
     out_m: float = 30.0
+    areas: tuple[Fence, ...] = ()
 
 
 def parse(own: Node, kind: Kind, role: str | None) -> FenceParams:  # noqa: ARG001 - every kind of rule is asked alike
@@ -52,16 +55,37 @@ def parse(own: Node, kind: Kind, role: str | None) -> FenceParams:  # noqa: ARG0
     if "lon_deg" not in kind.field_names():
         raise own.error(f"{kind.name} reports no position: it cannot be kept out of an area")
     plain = FenceParams()
-    keys = Keys(own, "deep_m", "sigmas", "uere_m", "samples", "out_m")
+    keys = Keys(own, "deep_m", "sigmas", "uere_m", "samples", "out_m", "areas")
     params = FenceParams(
         keys.number("deep_m", plain.deep_m, 0, 10_000),
         keys.number("sigmas", plain.sigmas, 0, 20),
         keys.number("uere_m", plain.uere_m, 0.1, 100),
         int(keys.number("samples", plain.samples, 1, 1000)),
         keys.number("out_m", plain.out_m, 0, 10_000),
+        tuple(_area(name, node) for name, node in listed.items()) if (listed := own.get("areas")) is not None else (),
     )
     keys.done()
     return params
+
+
+def _area(name: str, node: Node) -> Fence:
+    """Read one forbidden area. Raises ConfigError naming file, line, key and the accepted form."""
+    node.only("ring", "hours")
+    points = []
+    for one in node.need("ring").elements():
+        pair = [part.number(low=-180, high=180) for part in one.elements()]
+        if len(pair) != 2:
+            raise one.error("expected [longitude, latitude]")
+        points.append((pair[0], pair[1]))
+    if len(set(points)) < 3:
+        raise node.need("ring").error("expected three positions [longitude, latitude] or more")
+    hours = node.get("hours")
+    if hours is None:
+        return Fence(name, tuple(points))
+    times = [minute_of_day(one) for one in hours.elements()]
+    if len(times) != 2 or times[0] == times[1]:
+        raise hours.error('expected from and until, such as ["07:00", "19:00"]')
+    return Fence(name, tuple(points), (times[0], times[1]))
 
 
 class FenceJudge(TruckJudge):
@@ -73,7 +97,7 @@ class FenceJudge(TruckJudge):
         super().__init__(rule, registry, sky)
         params: FenceParams = rule.params
         self.params, self.samples = params, params.samples
-        self.areas = Areas(registry)
+        self.areas = Areas(registry, (*registry.fences, *params.areas))
 
     def look(self, sight: Sight) -> tuple[Mask, Mask, dict[str, Floats]]:
         """Return which trucks are deep inside a fence that is closed, and which are clear of all."""
@@ -86,14 +110,14 @@ class FenceJudge(TruckJudge):
 
 
 class Areas:
-    """The registry's fences, with a coarse look that leaves out all trucks that are near none."""
+    """Fences, with a coarse look that leaves out all trucks that are near none."""
 
-    def __init__(self, registry: Registry) -> None:
-        rings = [registry.projection.to_metres(*np.array(fence.ring).T) for fence in registry.fences]
+    def __init__(self, registry: Registry, fences: Sequence[Fence]) -> None:
+        rings = [registry.projection.to_metres(*np.array(fence.ring).T) for fence in fences]
         closed = [
             (np.append(x, x[0]), np.append(y, y[0])) if (x[0], y[0]) != (x[-1], y[-1]) else (x, y) for x, y in rings
         ]
-        self.hours = [fence.hours for fence in registry.fences]
+        self.hours = [fence.hours for fence in fences]
         self._edges = Corridors(closed)
         self._rings = closed
         self._box = np.array([[x.min(), x.max(), y.min(), y.max()] for x, y in closed]).reshape(-1, 4)

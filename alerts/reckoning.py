@@ -42,7 +42,7 @@ class GateParams:
 
     gate_m: float = 60.0
     blend: float = 0.3
-    blend_away: float = 0.3
+    blend_away: float = 0.1
     shock_m: float = 45.0
     resync_ms: int = 480_000
     gap_ms: int = 90_000

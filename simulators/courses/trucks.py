@@ -139,8 +139,13 @@ class _Script:
     def _add(self, kind: Injector, number: int, span: tuple[int, int], targets: tuple[str, ...]) -> None:
         size = float(self._rng.uniform(*kind.magnitude))
         rule = kind.rules[0] if kind.rules else ""
-        about = (f"{kind.kind}-{number + 1}", kind.kind, rule, f"device:{targets[0]}")
-        self._faults.append(Fault(*about, *span, span[1], size, targets))
+        name = f"{kind.kind}-{number + 1}"
+        if kind.kind in AREA and not kind.confounder:  # every truck that it catches is one that must be told of
+            for target in targets:
+                about = (f"{name}-{target}", kind.kind, rule, f"device:{target}")
+                self._faults.append(Fault(*about, *span, span[1], size, (target,)))
+            return
+        self._faults.append(Fault(name, kind.kind, rule, f"device:{targets[0]}", *span, span[1], size, targets))
 
     def _span(self, kind: Injector) -> tuple[int, int]:
         """Draw from when to when a fault may happen."""
