@@ -68,7 +68,11 @@ export const asideOf = (alert: api.Alert): boolean => alert.flags.some((each) =>
 export type Row = { incident: api.Incident; alert?: undefined } | { alert: api.Alert; incident?: undefined }
 export function rowsIn(state: api.Alert['state']): Row[] {
   const found: Row[] = []
-  for (const incident of incidents.value.values()) if (gathers(incident) && incident.state === state && incident.reason !== 'merged') found.push({ incident })
+  for (const incident of incidents.value.values()) {
+    // In a storm the list of alerts is cut short: an alert that it leaves out is shown by its incident.
+    const shown = gathers(incident) || (state !== 'cleared' && !alerts.has(incident.id))
+    if (shown && incident.state === state && incident.reason !== 'merged') found.push({ incident })
+  }
   for (const alert of alertsIn(state)) {
     const explained = alert.flags.includes('suppressed')
     if (!gathers(incidents.value.get(alert.incident)) && !explained) found.push({ alert })

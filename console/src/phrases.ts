@@ -2,6 +2,7 @@
 export const phrases = {
   zh: {
     incident: '事件', crew: '班组', devices: '处设施', alerts_count: '条告警', explained: '条已归因', explained_these: '由上述原因引起,不单独通知:', not_shown: '条未显示',
+    cause_common_cause: '共同原因', cause_breaker: '断路器跳闸', cause_supply: '供电中断', cause_contactor: '接触器断开', cause_cable: '支路跳闸或电缆被盗', cause_cable_cut: '电缆断开', cause_phase_loss: '缺相', cause_communications: '通信中断', cause_dark: '成片灭灯',
     latched: '锁定', suppressed: '已归因', shelved: '已搁置', silenced: '已静默', out_of_service: '检修停用', flapping: '抖动', stale_held: '数据陈旧', until: '至',
     aside: '搁置、静默与检修中', more_acts: '更多操作', shelve: '搁置', unshelve: '取消搁置', reset: '复位', silence_like: '静默同类',
     hours_1: '1 小时', hours_4: '4 小时', hours_8: '8 小时', hours_24_long: '24 小时', days_3: '3 天', days_7: '7 天', how_long: '时长', why: '原因(必填)', why_optional: '说明(可不填)', reset_why: '现场情况(可不填)',
@@ -14,6 +15,7 @@ export const phrases = {
   },
   en: {
     incident: 'Incident', crew: 'crew', devices: 'devices', alerts_count: 'alerts', explained: 'explained', explained_these: 'Explained by the above, nobody is told of them:', not_shown: 'not shown',
+    cause_common_cause: 'Common cause', cause_breaker: 'Breaker tripped', cause_supply: 'Supply lost', cause_contactor: 'Contactor open', cause_cable: 'Circuit tripped or cable stolen', cause_cable_cut: 'Cable cut', cause_phase_loss: 'One phase lost', cause_communications: 'Communications lost', cause_dark: 'Lamps dark together',
     latched: 'Latched', suppressed: 'Explained', shelved: 'Shelved', silenced: 'Silenced', out_of_service: 'Out of service', flapping: 'Flapping', stale_held: 'Old data', until: 'until',
     aside: 'Shelved, silenced, out of service', more_acts: 'More actions', shelve: 'Shelve', unshelve: 'Take out', reset: 'Reset', silence_like: 'Silence like this',
     hours_1: '1 h', hours_4: '4 h', hours_8: '8 h', hours_24_long: '24 h', days_3: '3 days', days_7: '7 days', how_long: 'How long', why: 'Why', why_optional: 'Why (optional)', reset_why: 'What you found (optional)',

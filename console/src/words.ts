@@ -1,7 +1,7 @@
 // Every word of the page in both languages, and how numbers and times are shown.
 import { computed, ref, watchEffect } from 'vue'
 
-import type { Field, Kind, Language } from './api'
+import type { Field, Kind, Language, Rule } from './api'
 import { phrases } from './phrases'
 
 const words = {
@@ -167,6 +167,11 @@ const reasons: Record<string, [string, string]> = {
 }
 /** Why a message is in quarantine; a reason that this page does not know as the house calls it. */
 export const reasonName = (reason: string): string => reasons[reason]?.[language.value === 'zh' ? 0 : 1] ?? reason
+/** What people call a rule, or a cause that was found among lamps; one that this page does not know, by its id. */
+export function ruleName(rules: Rule[], id: string): string {
+  const word = `cause_${id}`
+  return rules.find((each) => each.id === id)?.title[language.value] || (word in words.en ? say(word as Word) : id)
+}
 /** A role's name: the known ones in Chinese, others as declared. */
 export const roleName = (role: string): string => (language.value === 'zh' ? (roles[role] ?? role) : role)
 export const kindName = (kinds: Kind[], name: string): string => {
