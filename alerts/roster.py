@@ -106,12 +106,11 @@ class Team:
 def _day_of(shift: Shift, today: date, minute: int) -> date | None:
     """Return the day on which a shift began that is under way, None where it is not."""
     yesterday = today - timedelta(days=1)
-    whole = shift.begin == shift.end
     if shift.begin < shift.end:
         return today if today.weekday() in shift.days and shift.begin <= minute < shift.end else None
     if minute >= shift.begin and today.weekday() in shift.days:
         return today
-    if (minute < shift.end or (whole and minute < shift.begin)) and yesterday.weekday() in shift.days:
+    if minute < shift.end and yesterday.weekday() in shift.days:
         return yesterday
     return None
 

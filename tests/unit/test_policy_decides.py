@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from devices.incident import IncidentChange
 from devices.registry import Asset, Registry
 from lamplighter.settings import Receiver
-from tests.unit.policy_city import CATALOG, HOUR, MINUTE, T0, Paper
+from tests.unit.policy_city import CATALOG, HOUR, MINUTE, T0, Paper, transition
 
 CREW = Receiver(name="crew", url="log", min_severity="info")
 
@@ -303,3 +305,40 @@ def test_repeating_a_round_tells_nothing_twice(tmp_path: Path) -> None:
     for _ in range(5):
         paper.restart()
         assert paper.decide() == []
+
+
+def an_incident(paper: Paper, *lamps: str) -> str:
+    """Let alerts begin that one incident tells of."""
+    begun = [transition(lamp, "active", paper.now_ms, paper.now_ms) for lamp in lamps]
+    name = begun[0].alert_id
+    mine = [replace(one, incident=name) for one in begun]
+    notice = replace(mine[0], alert_id=name)
+    change = IncidentChange(
+        name, "lamp_out", mine[0].entity, "streetlight", "East", "", "critical", is_open=True,
+        onset_ms=paper.now_ms, opened_ms=paper.now_ms, at_ms=paper.now_ms, told=True, alerts=len(lamps), suppressed=0,
+        devices=len(lamps), message=notice.message, notice=notice,
+    )  # fmt: skip
+    told = paper.house.settings.told()
+    paper.operations.commit(mine, told, paper.now_ms, incidents=[change], undecided=True)
+    return name
+
+
+@pytest.mark.parametrize(
+    ("road", "told"), [("Elm Road", [("active", "crew")]), ("*", [])], ids=["one of its two", "both of them"]
+)
+def test_an_incident_is_held_back_only_while_all_its_alerts_are_silenced(
+    tmp_path: Path, road: str, told: list[tuple[str, str]]
+) -> None:
+    paper = Paper(tmp_path)
+    paper.book.add_quiet("silence", {"road": road}, T0, T0 + HOUR, "li", "works", T0)
+    an_incident(paper, "lamp-0001", "lamp-0007")  # in Elm Road and in Oak Road
+    assert paper.decide() == told
+
+
+def test_an_incident_that_somebody_takes_on_goes_up_no_chain(tmp_path: Path) -> None:
+    paper = Paper(tmp_path, CHAIN, PEOPLE)
+    incident = an_incident(paper, "lamp-0001", "lamp-0007")
+    assert paper.decide() == [("active", "li")]
+    assert paper.decide(5 * MINUTE) == [("escalated-1", "lead")]
+    paper.operations.acknowledge_incident(incident, "li", "", paper.now_ms)
+    assert paper.decide(20 * MINUTE) == []

@@ -63,6 +63,14 @@ def test_a_night_in_which_the_clocks_change_has_no_gap() -> None:
     assert team.gaps(at("2026-10-24T12:00"), ZONE, days=2) == []
 
 
+def test_a_shift_from_noon_to_noon_is_a_whole_day_that_began_the_day_before() -> None:
+    team = policy('teams: {t: {shifts: [{who: a, days: mon, from: "12:00", until: "12:00"}]}}').teams["t"]
+    assert team.on_duty(at("2026-03-02T11:59"), ZONE) == ()  # Monday morning
+    assert team.on_duty(at("2026-03-02T12:00"), ZONE) == ("a",)
+    assert team.on_duty(at("2026-03-03T11:59"), ZONE) == ("a",)
+    assert team.on_duty(at("2026-03-03T12:00"), ZONE) == ()
+
+
 def test_gaps_are_named_and_the_fallback_is_told_in_them() -> None:
     team = policy(TEAM).teams["lighting"]
     gaps = team.gaps(at("2026-03-01T12:00"), ZONE, days=7)
