@@ -8,9 +8,8 @@ Either way the result is the same: readings overwrite themselves, alerts have id
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,6 +31,7 @@ from ingest.session import Session
 from ingest.sieve import Sieve
 from ingest.strangers import Strangers
 from lamplighter.clock import Clock, SetBack
+from lamplighter.pulse import Pulse
 from lamplighter.readmission import Readmission
 from storage import snapshot
 from storage.journal import Journal, JournalError, Record
@@ -47,30 +47,8 @@ JOURNAL_RETRY_S = 1.0  # a full or failing disk is asked again this often; meanw
 OPERATIONS_RETRY_S = 1.0  # so is an operations database that is locked, full or away
 SNAPSHOT_S = 60.0  # host seconds between snapshots: bounds how much journal a restart reads again
 SNAPSHOT_RETRY_S = 10.0  # a snapshot that could not be written is tried again so soon, and the health is red no longer
-LATENCIES_KEPT = 4096
 OPEN_MAX = 1_000_000  # open alerts compared with the engine at the start: all of them
 REMEMBERED_BYTES = 64 << 20  # journal read again for the sieve: about a million readings
-
-
-@dataclass(slots=True)
-class Pulse:
-    """What the loop did lately, for health and metrics.
-
-    Attributes:
-        groups, readings: since the start.
-        journal_trouble, operations_trouble: why nothing is acknowledged just now, empty when all is well.
-        snapshot_trouble: why the latest snapshot could not be written, empty when it could.
-        lag_ms: host milliseconds from taking a group up to acknowledging it, newest last.
-        transitions: alerts begun or ended, by rule and state.
-    """
-
-    groups: int = 0
-    readings: int = 0
-    journal_trouble: str = ""
-    operations_trouble: str = ""
-    snapshot_trouble: str = ""
-    lag_ms: deque[float] = field(default_factory=lambda: deque(maxlen=LATENCIES_KEPT))
-    transitions: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
 class Watch:

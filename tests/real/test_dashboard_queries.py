@@ -19,8 +19,8 @@ from dashboards.provisioning import alarms
 from dashboards.words import LANGUAGES, Words
 from devices.kinds import Catalog
 from lamplighter.own_series import ended, own_points
+from lamplighter.pulse import Pulse
 from lamplighter.settings import Receiver
-from lamplighter.watch import Pulse
 from lamplighter.wiring import lighting_figures
 from simulators import city as simulated
 from simulators.faults import Fault

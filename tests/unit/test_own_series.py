@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from lamplighter.own_series import ended, own_points
-from lamplighter.watch import Pulse
+from lamplighter.pulse import Pulse
 from storage.timeseries import OwnPoint
 from tests.small_house import CITY, NIGHT_MS, SmallHouse
 

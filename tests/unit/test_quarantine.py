@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from devices.payloads import Reject
 from devices.topics import up
+from storage.database import Database
+from storage.migrations import STEPS, migrate
 from storage.operations import Choice, Limits, Operations, Still
 from storage.plainly import dump, plainly, visible
 from storage.quarantine import NUMBERS_MAX
@@ -150,13 +152,10 @@ def test_a_message_that_went_meanwhile_is_not_counted_as_read(operations: Operat
 
 def test_a_database_of_the_first_version_keeps_its_messages_and_learns_to_count_them(tmp_path: Path) -> None:
     path = tmp_path / "o.db"
-    Operations(f"sqlite:///{path}").close()
-    with sqlite3.connect(path) as raw:  # back to what the first version made
-        raw.executescript(
-            "DROP INDEX quarantine_source; DROP INDEX quarantine_asked;"
-            "ALTER TABLE quarantine DROP COLUMN source; ALTER TABLE quarantine DROP COLUMN attempts;"
-            "ALTER TABLE quarantine DROP COLUMN asked_ms; UPDATE schema_version SET version = 1;"
-        )
+    database = Database(f"sqlite:///{path}")
+    migrate(database, STEPS[:1])
+    database.close()
+    with sqlite3.connect(path) as raw:
         old = "INSERT INTO quarantine (arrival_ms, reason, detail, topic, kind, device, payload) VALUES (?,?,?,?,?,?,?)"
         raw.executemany(
             old, [(1, "clock", "", "t", "pump", "d-1", b"12345")] * 3 + [(2, "topic", "", "x", "", "", b"")]
