@@ -243,6 +243,10 @@ class CycleJudge:
         entity = f"device:{self._registry.id_of(self._rows[at])}"
         return transition(self._rule, self._registry, self._sky, entity, state, at_ms, int(self._since[at]), values)
 
+    def state_of(self, device: str) -> float:
+        """Return how many changes of a device stand in its window."""
+        return float(self._ring[self._index[self._registry.row[device]]].sum())
+
     def open(self) -> Mapping[str, int]:
         """Return devices whose alert is active, with the onset of each."""
         return self._of(ALERTED)

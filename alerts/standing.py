@@ -30,6 +30,7 @@ class Standing:
     Attributes:
         phase, since_ms, onset_ms, back_ms, last_ms: (n,) each; times are 0 where nothing is waited for; ``last_ms`` is
             when it was bad last.
+        bad: (n,) whether it was bad when it was looked at last.
     """
 
     def __init__(self, entities: Sequence[str], for_ms: int, keep_ms: int) -> None:
@@ -37,6 +38,7 @@ class Standing:
         self._for_ms, self._keep_ms = for_ms, keep_ms
         size = len(self.entities)
         self.phase = np.zeros(size, dtype=np.int8)
+        self.bad = np.zeros(size, dtype=np.bool_)
         self.since_ms, self.onset_ms, self.back_ms, self.last_ms = (np.zeros(size, dtype=np.int64) for _ in range(4))
 
     def judge(self, now_ms: int, bad: Mask, good: Mask) -> tuple[Places, Places]:
@@ -47,9 +49,11 @@ class Standing:
             bad, good: (n,) each; where neither holds nothing is known.
         """
         idle = self.phase == IDLE
-        gap = now_ms - self.last_ms > self._for_ms  # nothing was known for too long: what began then is no longer sure
+        # Nothing was known for too long: what began before is no longer sure.
+        gap = ~self.bad & (now_ms - self.last_ms > self._for_ms)
         self.since_ms = np.where(bad & idle & ((self.since_ms == 0) | gap), now_ms, self.since_ms)
         self.last_ms[bad] = now_ms
+        self.bad = bad.copy()
         self.since_ms[good & idle] = 0
         fires = idle & bad & (self.since_ms > 0) & (now_ms - self.since_ms >= self._for_ms)
         self.onset_ms[fires] = self.since_ms[fires]
@@ -84,5 +88,5 @@ class Standing:
     def _columns(self) -> dict[str, npt.NDArray[np.generic]]:
         return {
             "phase": self.phase, "since_ms": self.since_ms, "onset_ms": self.onset_ms, "back_ms": self.back_ms,
-            "last_ms": self.last_ms,
+            "last_ms": self.last_ms, "bad": self.bad,
         }  # fmt: skip

@@ -10,7 +10,7 @@ import numpy as np
 
 from devices.registry import Registry
 from devices.sky import Sky
-from simulators.cabinets import Cabinets
+from simulators.cabinets import RAMP_MS, Cabinets
 from simulators.faults import FaultBook
 from simulators.lamps import STANDBY_W, WET, Lamps
 from simulators.machine import Floats, Form, Ints, Mask, Reports, Rows, Timetable
@@ -20,6 +20,7 @@ from simulators.weather import Rain
 HOUR_MS = 3_600_000
 DRY_OUT_MS = 3 * HOUR_MS  # within which two thirds of the wetness is gone
 SOAKED_MM = 3.0
+LIMIT_MA = 300.0  # what leaks below it, and is still rising, is not yet a fault
 _LAMP = Form(
     "streetlight",
     power_w="%.1f",
@@ -94,6 +95,7 @@ class Streetlights:
         rain: Rain | None = None,
     ) -> None:
         self._rng, self._rain, self._soaked = rng, rain, 0.0
+        self._sky, self._day = sky, False
         self._lamps = Lamps(registry, sky, book, rng)
         self._cabinets = Cabinets(registry, sky, book, rng, start_ms, self._lamps.discharge_fed)
         m, n = len(self._cabinets.rows), len(self._lamps.rows)
@@ -115,6 +117,7 @@ class Streetlights:
         """Live through (from, until]; faults hold as they stand at ``from_ms``."""
         self._cabinets.move(from_ms, until_ms - from_ms)
         self._settle(from_ms)
+        self._day = bool(self._sky.sun_altitude_deg(np.array([from_ms]))[0] > 0.0)  # in the dusk nobody sees it burn
         wet = self._wetness(from_ms, until_ms)
         watts = self._watts(from_ms)
         self._meter += watts.sum(axis=1) * (until_ms - from_ms) / HOUR_MS / 1000
@@ -161,13 +164,14 @@ class Streetlights:
         proper = boxes.proper[lamps.feeds]
         due = proper & lamps.called
         lit = lamps.lit & lamps.called
+        nobody = np.zeros(len(lamps.rows), dtype=np.bool_)
         shows = {
             "lamp_out": due,
             "cable_cut": due,
             "cycling": lit,
             "capacitor_loss": lit,
             "string_loss": lit,
-            "day_burn": ~proper & lamps.lit,
+            "day_burn": ~proper & lamps.lit if self._day else nobody,
             "pole_leak": lamps.fed,
         }
         self._at_lamps.look(at_ms, rows, times, shows)
@@ -199,17 +203,18 @@ class Streetlights:
         phases = watts[rows]
         amps = np.where(volts > 1.0, phases / np.maximum(volts, 1.0) / 0.95, 0.0)
         amps *= 1.0 + rng.normal(0.0, 0.004, amps.shape)
+        (usual, more), leaks = lamps.leak_sums, boxes.leak_ma(at_ms)
         shows = {
             "cabinet_out": boxes.proper & boxes.wanted,
-            "contactor_stuck": ~boxes.proper & ~boxes.wanted,
+            "contactor_stuck": ~boxes.proper & ~boxes.wanted & self._day,
             "clock_drift": boxes.wanted != boxes.proper,
             "mains_dip": boxes.closed & boxes.discharge,
+            "feeder_leak": (usual + leaks >= LIMIT_MA) | (boxes.of["feeder_leak"].since_ms(at_ms) >= RAMP_MS),
             "dimmed": boxes.closed,
         }
         self._at_cabinets.look(at_ms, rows, times, shows)
         self._look_behind(rows, times, at_ms)
-        usual, more = lamps.leak_sums
-        leak = 3.0 + usual[rows] * (1.0 + WET * wet) + more[rows] + boxes.leak_ma(at_ms)[rows]
+        leak = 3.0 + usual[rows] * (1.0 + WET * wet) + more[rows] + leaks[rows]
         return _CABINET.reports(
             boxes.rows[rows],
             times,
