@@ -26,8 +26,9 @@ AFTER = """## How it is counted
 - **A device-day** is a day of a course on which the device reported. Intervals are exact at 95 %: Garwood's for rates,
   Clopper and Pearson's for shares.
 - **Delay** runs from the first reading that shows the fault to the alert; the column beside it from the fault's true
-  beginning. A crew may hear up to three minutes later, where an incident waits for what may explain it. Rules with a plain condition are held to `for` plus two of their devices' report intervals; those that
-  gather nights, cycles or trips are not.
+  beginning. A crew may hear up to three minutes later, where an incident waits for what may explain it. Rules with a
+  plain condition are held to `for` plus two of their devices' report intervals; those that gather nights, cycles or
+  trips are not.
 - **Incidents a fault**: alerts are gathered into incidents, for each of which a crew is called; this counts the
   incidents of one fault, over the faults that have any, and is held to its floor. **Alerts a fault** counts the alerts
   in them, without those that another explains; each alert is counted for one fault only. **Overlap** is the time in
