@@ -155,9 +155,16 @@ class Explaining:
     def explained(self, member: Member, members: Mapping[str, Member]) -> list[Member]:
         """Return the alerts that stand for themselves so far and that a new one explains."""
         begun = member.begun
-        out = []
-        above, beside = self._topology.node_of(begun.entity), self._topology.hub_of(begun.entity)
-        for place in ("=" + begun.entity, "<" + above, "~" + beside):
+        where = self._explains.get(begun.rule)
+        if not where:
+            return []
+        out: list[Member] = []
+        places = {
+            SAME: "=" + begun.entity,
+            BELOW: "<" + self._topology.node_of(begun.entity),
+            BESIDE: "~" + self._topology.hub_of(begun.entity),
+        }
+        for place in (places[one] for one in (SAME, BELOW, BESIDE) if one in where):
             for name in self._targets.get(place, ()):
                 target = members.get(name)
                 if target is None or name == member.id or target.by:
