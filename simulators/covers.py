@@ -11,7 +11,7 @@ import numpy as np
 from devices.registry import Registry
 from devices.sky import Sky
 from simulators.cover_faults import CODE_M, EFFECTS, SLOW, WAVES, Round
-from simulators.faults import FaultBook
+from simulators.faults import NEVER_MS, FaultBook
 from simulators.machine import Floats, Form, Ints, Mask, Reports, Rows, Timetable
 from simulators.sewers import Sewers
 from simulators.touches import Touches
@@ -78,22 +78,31 @@ class Covers:
         self._gas = rng.uniform(0.0, 1.2, n)
         self.sewers = Sewers(registry, rows, rain, rng, start_ms)
         self._times = Timetable(rng, n, cover_s, start_ms)
+        self._wake_ms = np.full(n, NEVER_MS, dtype=np.int64)  # of what happens within a tick
         lags = dict.fromkeys(WAVES, self.sewers.lag_ms)
         self._touches = {name: Touches(book, name, ids, lags.get(name)) for name in EFFECTS}
 
     def tick(self, from_ms: int, until_ms: int) -> list[Reports]:
         """Live through (from, until]; a sensor wakes seconds after its fault begins."""
-        next_ms = self._times.next_ms
+        next_ms, wake_ms = self._times.next_ms, self._wake_ms
+        woken: list[Rows] = []
         for effect, touches in self._touches.items():
             if effect not in SLOW:
                 for rows, times in touches.wakes(from_ms, until_ms, WAKE_MS):
+                    wake_ms[rows] = np.minimum(wake_ms[rows], times)
                     next_ms[rows] = np.minimum(next_ms[rows], times)
+                    woken.append(rows)
         out: list[Reports] = []
         for rows, times in self._times.rounds(until_ms):
             reports, wrong, heard = self._reports(rows, times, from_ms)
             out.append(reports if heard.all() else reports.take(heard))
             soon = times[wrong] + round(ALERTED_S * 1000)
             next_ms[rows[wrong]] = np.minimum(next_ms[rows[wrong]], soon)
+            if woken:  # the usual report came first, and the event is still ahead
+                ahead = wake_ms[rows] > times
+                next_ms[rows[ahead]] = np.minimum(next_ms[rows[ahead]], wake_ms[rows[ahead]])
+        for rows in woken:
+            wake_ms[rows] = NEVER_MS
         return out
 
     def _reports(self, rows: Rows, times: Ints, from_ms: int) -> tuple[Reports, Mask, Mask]:
