@@ -160,9 +160,10 @@ class LoopJudge:
         on_for = self._sky.switched_on_for_ms(self._boxes, now_ms)
         off_for = self._sky.switched_off_for_ms(self._boxes, now_ms)
         ratio = np.divide(measured, due, out=np.full(len(due), np.nan), where=due > 0)
-        night = (on_for >= p.settle_ms) & (called >= p.level_least) & ~np.isnan(measured)
-        bad, good = self._by_night(ratio, night, now_ms)
         closed = live.column("contactor_on")[at]
+        night = (on_for >= p.settle_ms) & (called >= p.level_least) & ~np.isnan(measured)
+        night &= closed != 0.0  # an open contactor explains what is missing, and is told by others
+        bad, good = self._by_night(ratio, night, now_ms)
         day = (off_for >= 2 * p.settle_ms) & ~np.isnan(measured) & (closed != 1.0)
         bad |= day & (measured > p.day_share * self._load)
         told = []
