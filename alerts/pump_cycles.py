@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alerts.station_runs import NOTHING, State
+from alerts.station_runs import DENSE_MS, NOTHING, State
 from devices.batch import Floats
 
 Places = npt.NDArray[np.intp]
@@ -155,8 +155,9 @@ class Cycles:
             length_s = (e["closed_ms"][done] - run["begin_ms"]) / 1000.0
             pump = run["pump"]
             self._against(figures, at, pump, run, e["closed_ms"][done])
-            figures["back_ratio"] = np.where(sound & ~wet, back / self._usual_lps(at, pump), np.nan)
-            self._starts(figures, at, pump, length_s, np.where(sound & ~wet, inflow, np.nan))
+            dense = (length_s * 1000.0 <= DENSE_MS * readings) & sound & ~wet
+            figures["back_ratio"] = np.where(dense, back / self._usual_lps(at, pump), np.nan)
+            self._starts(figures, at, pump, length_s, np.where(dense, inflow, np.nan))
         return at, pump, run["begin_ms"], e["closed_ms"][done], figures
 
     def _back(self, e: State, done: Places) -> Floats:

@@ -22,6 +22,7 @@ GAP_MS = 600_000  # readings further apart do not belong together: a pump may ha
 GUARD_MS = 30_000  # after a start or stop
 EARLY_MS, LATE_MS = 180_000, 300_000  # what flows back has come by then; from then on there is only inflow
 ROUGH_M = 0.05  # a bend of the level between three readings that no water makes
+DENSE_MS = 150_000  # between readings further apart a pump may start and stop unseen
 EVEN = 0.2  # share by which three readings may be unevenly spaced for a bend to be taken
 FIELDS = ("pumps_on", "running_mask", "level_m", "power_kw", "current_a", "speed_hz", "pressure_kpa", "rain_mm")
 _SUMS = ("power", "current", "speed", "pressure")
@@ -158,7 +159,7 @@ def _bend(table: State, of: Places, when: Ints, level: Floats) -> None:
         twice, np.r_[0.0, 0.0, level[:-2]][: len(of)], np.where(same, table["bend_m"][of], table["bend_before_m"][of])
     )
     near, far = when - one_ms, one_ms - two_ms
-    even = (two_ms > 0) & (np.abs(near - far) <= EVEN * near)
+    even = (two_ms > 0) & (near <= DENSE_MS) & (np.abs(near - far) <= EVEN * near)
     with np.errstate(invalid="ignore"):
         rough = even & (np.abs(level - 2 * one + two) > ROUGH_M)
     np.add.at(table["bends"], of[even], 1)

@@ -143,7 +143,7 @@ class Ailments:
         if effect == "mains_lost":
             now.mains[at] = False
         elif effect in ("seepage", "seepage_slow"):
-            now.ground[at] *= 1 + (size - 1) * part
+            now.ground[at] = 1 + (size - 1) * part
         elif effect == "burst":
             now.more_lps[at] += size * self._rate[at]
         elif effect == "roof_drains":

@@ -64,7 +64,7 @@ class Stretch:
         """Return how many bends of the level can be looked at, and how many are rough."""
         seen, rough, pairs = 0, 0, self.levels()
         for (t0, h0), (t1, h1), (t2, h2) in zip(pairs, pairs[1:], pairs[2:], strict=False):
-            if abs((t2 - t1) - (t1 - t0)) <= 0.2 * (t2 - t1):
+            if t2 - t1 <= 150_000 and abs((t2 - t1) - (t1 - t0)) <= 0.2 * (t2 - t1):
                 seen += 1
                 rough += abs(h2 - 2 * h1 + h0) > 0.05
         return seen, rough
@@ -178,9 +178,9 @@ class CycleTwin:
         rate = usual(self.pumps[pump].rate) if pump in self.pumps else NAN
         rate = self.rate_lps if math.isnan(rate) else rate
         early, late = slope(fill.until(180_000), 60.0), slope(fill.since(300_000), 120.0)
-        dry = sound and not wet
-        figures["back_ratio"] = self.area_m2 * 1000.0 * (early - late) / rate if dry else NAN
         length_s = (end_ms - run.readings[0].time_ms) / 1000.0
+        dry = sound and not wet and length_s <= 150.0 * len(both.readings)
+        figures["back_ratio"] = self.area_m2 * 1000.0 * (early - late) / rate if dry else NAN
         figures["starts_per_h"] = 3600.0 / length_s
         figures["starts_ratio"] = NAN
         if dry and inflow > 0 and rate > inflow:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from alerts.offline import Params as OfflineParams
 from alerts.rules import Rule, RuleSet
 from alerts.spans import report_s
 from devices.kinds import Catalog
-from simulators.faults import Fault
+from simulators.faults import NEVER_MS, Fault
 from simulators.world import Intervals
 
 MIN_MS = 60_000
@@ -59,6 +59,13 @@ class Script:
         due_ms = span[0] + wait_ms + how.extra_ms + self.slack_ms
         name = f"{len(self.faults) + 1:02d}-{kind}-{entity.partition(':')[2]}"
         self.faults.append(Fault(name, kind, rule, entity, *span, due_ms, how.magnitude, tuple(targets)))
+
+    def may(self, faults: Sequence[Fault], rule: str) -> None:
+        """Let another rule say these faults as well; it need not."""
+        if rule in {known.id for known in self.rules}:
+            for fault in faults:
+                name = f"{len(self.faults) + 1:02d}-{fault.id.partition('-')[2]}"
+                self.faults.append(replace(fault, id=name, rule=rule, due_ms=NEVER_MS))
 
 
 def delay_ms(rule: Rule, catalog: Catalog) -> int:
