@@ -66,20 +66,22 @@ export const asideOf = (alert: api.Alert): boolean => alert.flags.some((each) =>
 
 /** What somebody has to do something about, or did: incidents that gather several alerts, and single alerts. */
 export type Row = { incident: api.Incident; alert?: undefined } | { alert: api.Alert; incident?: undefined }
-export function rowsIn(state: api.Alert['state']): Row[] {
+export function rowsIn(...states: api.Alert['state'][]): Row[] {
   const found: Row[] = []
+  const cleared = states.includes('cleared')
   for (const incident of incidents.value.values()) {
     // In a storm the list of alerts is cut short: an alert that it leaves out is shown by its incident.
-    const shown = gathers(incident) || (state !== 'cleared' && !alerts.has(incident.id))
-    if (shown && incident.state === state && incident.reason !== 'merged') found.push({ incident })
+    const shown = gathers(incident) || (!cleared && !alerts.has(incident.id))
+    if (shown && states.includes(incident.state) && incident.reason !== 'merged') found.push({ incident })
   }
-  for (const alert of alertsIn(state)) {
-    const explained = alert.flags.includes('suppressed')
-    if (!gathers(incidents.value.get(alert.incident)) && !explained) found.push({ alert })
+  for (const alert of states.flatMap(alertsIn)) {
+    const incident = incidents.value.get(alert.incident)
+    const over = !cleared && incident?.state === 'cleared' // a latched alert outlives its incident
+    if (over || !(gathers(incident) || alert.flags.includes('suppressed'))) found.push({ alert })
   }
   const of = (row: Row) => row.incident ?? row.alert
-  const over = (row: Row) => (row.incident ? row.incident.closed_ms : row.alert.cleared_ms) ?? 0
-  if (state === 'cleared') return found.sort((a, b) => over(b) - over(a))
+  const end = (row: Row) => (row.incident ? row.incident.closed_ms : row.alert.cleared_ms) ?? 0
+  if (cleared) return found.sort((a, b) => end(b) - end(a))
   return found.sort((a, b) => weight(of(a)) - weight(of(b)) || of(b).onset_ms - of(a).onset_ms)
 }
 

@@ -46,6 +46,10 @@ inhibit:
     suppress: [lamp_out]
     where: below
     source: What is behind an open contactor is dark.
+  - by: [cover_open]
+    suppress: [cover_moved]
+    where: same
+    source: What lies open has been moved.
 """
 POLICY = """
 teams:
