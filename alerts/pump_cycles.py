@@ -15,6 +15,7 @@ from alerts.station_runs import DENSE_MS, NOTHING, State
 from devices.batch import Floats
 
 Places = npt.NDArray[np.intp]
+Completed = tuple[Places, npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64], dict[str, Floats]]
 
 PUMPS = 4  # pumps of a station that are told apart
 REFERENCE, REFERENCE_LEAST = 30, 8  # cycles of a reference, and how few will do
@@ -79,9 +80,7 @@ class Cycles:
             },
         }
 
-    def take(
-        self, ended: State
-    ) -> tuple[Places, Places, npt.NDArray[np.int64], npt.NDArray[np.int64], dict[str, Floats]]:
+    def take(self, ended: State) -> Completed:
         """Take in ended stretches, at most one a station, and return the cycles that they complete.
 
         Returns:
@@ -126,7 +125,7 @@ class Cycles:
         single = (mask >= 1) & (np.log2(np.maximum(mask, 1)) % 1 == 0) & (mask < 1 << PUMPS)
         s["run_pump"][at] = np.where(single, np.log2(np.maximum(mask, 1)), NOTHING).astype(np.int64)
 
-    def _complete(self, e: State, done: Places, after_lps: Floats) -> Any:  # noqa: ANN401 - as take returns it
+    def _complete(self, e: State, done: Places, after_lps: Floats) -> Completed:
         s, at = self.state, e["station"][done]
         run = {name[4:]: column[at] for name, column in s.items() if name.startswith("run_")}
         readings = run["readings"] + e["readings"][done]
