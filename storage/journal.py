@@ -187,13 +187,15 @@ class Journal:
 
     def close(self) -> None:
         """Let the folder go; what was not synced is synced first where the disk allows."""
-        if self._handle is not None:
-            with suppress(JournalError):
-                self.sync()
-        self._close_handle()
-        if self._guard >= 0:
-            os.close(self._guard)
-            self._guard = -1
+        try:
+            if self._handle is not None:
+                with suppress(JournalError):
+                    self.sync()
+        finally:
+            self._close_handle()
+            if self._guard >= 0:
+                os.close(self._guard)
+                self._guard = -1
 
     def _open(self, floor: int) -> None:
         found = recover(self.folder, self.catalog, self._aside)
