@@ -57,10 +57,10 @@ class Rain:
             for name in ("total_mm", "early_mm", "hours"):
                 s[name][stale, cell] = 0
         s["day"][row, cell] = day
-        np.add.at(s["total_mm"], (row, cell), rain_mm)
+        np.add.at(s["total_mm"][:, cell], row, rain_mm)
         # A report at the very minute of the night's end covers time before it.
-        np.add.at(s["early_mm"], (row, cell), np.where(minute <= self.until_min, rain_mm, 0.0))
-        np.bitwise_or.at(s["hours"], (row, cell), np.left_shift(1, minute // 60).astype(np.int32))
+        np.add.at(s["early_mm"][:, cell], row, np.where(minute <= self.until_min, rain_mm, 0.0))
+        np.bitwise_or.at(s["hours"][:, cell], row, np.left_shift(1, minute // 60).astype(np.int32))
 
     def before(self, gauge: int, day: int, days_back: int, limit_mm: float) -> bool | None:
         """Return whether it rained on ``day`` up to the night's end or on the ``days_back`` days before.

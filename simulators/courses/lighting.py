@@ -204,7 +204,9 @@ class _Script:
 _SINGLE = (
     "lamp_out", "day_burn", "cycling", "capacitor_loss", "string_loss", "pole_leak", "lamp_silent",
 )  # fmt: skip
-_NIGHTLY = ("lamps_out", "cabinet_out", "cable_cut", "cable_theft", "mains_dip", "dimmed", "feeder_leak_small", "pole_leak")
+_NIGHTLY = (
+    "lamps_out", "cabinet_out", "cable_cut", "cable_theft", "mains_dip", "dimmed", "feeder_leak_small", "pole_leak",
+)  # fmt: skip
 
 
 def _boxes(registry: Registry, rng: np.random.Generator) -> list[_Box]:

@@ -121,9 +121,16 @@ def assets() -> list[Asset]:
     named += [("station", "pump", 2), ("truck", "truck", 2)]
     return [
         Asset(
-            f"{role}-{n:03d}", kind, role, f"{role} {n}", 121.46 + n / 1000, 31.02, "东区", road="人民路",
+            f"{role}-{n:03d}",
+            kind,
+            role,
+            f"{role} {n}",
+            121.46 + n / 1000,
+            31.02,
+            "东区",
+            road="人民路",
             cabinet="cabinet-001" if role == "lamp" else "",
-        )  # fmt: skip
+        )
         for role, kind, count in named
         for n in range(1, count + 1)
     ]

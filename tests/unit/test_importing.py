@@ -135,7 +135,9 @@ def test_a_fact_of_another_kind_or_role_is_refused(tmp_path: Path) -> None:
     found = problems_of(
         csv_file(tmp_path, "cab-01,streetlight,cabinet,8", header="id,kind,role,pole_height_m"),
     )
-    assert found == ["2: pole_height_m: no fact of a streetlight cabinet; its facts: rated_power_w, gateway, out_of_service"]
+    assert found == [
+        "2: pole_height_m: no fact of a streetlight cabinet; its facts: rated_power_w, gateway, out_of_service"
+    ]
 
 
 def test_a_position_swapped_among_others_is_found_where_both_numbers_would_pass(tmp_path: Path) -> None:
