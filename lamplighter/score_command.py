@@ -109,7 +109,9 @@ def play_all(settings: Settings, dealing: Sequence[Job], processes: int, *, prog
             waiting: set[Future[Dealt]] = {pool.submit(_work, settings, k, job) for k, job in enumerate(dealing)}
             futures = list(waiting)
             while waiting:
-                _, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
+                done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
+                for one in done:
+                    one.result()  # a course that cannot be played is told at once
                 tell(sum(shares[k] * weight for k, weight in enumerate(weights)))
             return [one.result() for one in futures]
 

@@ -118,7 +118,9 @@ def _drawn(mine: Sequence[Said], name: str, rules: RuleSet, registry: Registry, 
         pool = sorted({one.entity for one in mine})
         sort = pool[0].partition(":")[0]
         if sort in ("road", "grid", "cabinet", "district"):
-            pool = [f"{sort}:{label}" for label in registry.group(sort).names]
+            pool = [f"{sort}:{label}" for label in registry.group(sort).names] or pool
         return [pool[k] for k in rng.integers(0, len(pool), len(mine)).tolist()]
     rows = registry.rows_of(rule.device, rule.role)
+    if not len(rows):  # it speaks of devices of other kinds too
+        rows = np.arange(len(registry))
     return [f"device:{device}" for device in registry.ids_of(rows[rng.integers(0, len(rows), len(mine))])]

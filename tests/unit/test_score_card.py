@@ -23,6 +23,7 @@ from simulators.card import plan
 from simulators.card.baselines import load_naivety, naive_rules, random_alerts, unguarded
 from simulators.card.card import Card, make_card
 from simulators.card.floors import Floors, load_floors, parse_floors
+from simulators.card.match import Said
 from simulators.card.page import page
 from simulators.card.pictures import pictures, told_s
 from simulators.card.plan import FULL, SMALL, SPEED, Files, Job, Share, deal, graces, jobs
@@ -261,6 +262,17 @@ def test_random_alerts_keep_the_number_and_length_and_fall_on_the_rules_own_devi
     assert {one.entity for one in drawn} <= {f"device:cover-{n}" for n in range(4)}
     gas = next(one for one in said if one.rule == "gas_h2s")
     assert {one.until_ms - one.told_ms for one in drawn if one.rule == "gas_h2s"} == {gas.until_ms - gas.told_ms}
+
+
+def test_random_alerts_are_drawn_also_for_rules_that_speak_of_other_kinds(tiny: Tiny, catalog: Catalog) -> None:
+    _, rules = shipped(catalog)
+    told = [
+        Said("clock_skew", "device:cover-1", "info", START, START, START),
+        Said("lamp_out", "device:cover-1", "info", START, START, START),
+    ]
+    told += [Said("lighting_rate", "road:nowhere", "minor", START, START, START)]
+    drawn = random_alerts(told, rules, tiny.registry, (START, START + DAY), np.random.default_rng(3))
+    assert len(drawn) == 3
 
 
 def replace_suppressed(one: object) -> object:
