@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from alerts.fleet import NEVER_AGAIN
 from alerts.incident_state import Echo, Member
 from alerts.inhibition import BELOW, BESIDE, COMMON_CAUSE, SAME, Entry, Inhibition
 from alerts.rules import Rule
@@ -11,6 +12,7 @@ from alerts.topology import Topology
 from devices.registry import Registry
 from devices.transition import Transition
 
+ECHO_MS = 6 * 3_600_000  # so long an alert that is over may explain what shows late
 SLACK_MS = 120_000  # clocks and ticks differ by less
 _LEVELS = ("circuit", "cabinet", "district", "city")
 
@@ -213,6 +215,18 @@ class Explaining:
         if row is not None:
             return round(kind.report_s[int(self._registry.role[row])] * 1000)
         return round(kind.report_s[0] * 1000)  # of those that are counted together
+
+    def remember(self, member: Member, members: Mapping[str, Member], echoes: dict[str, Echo], now_ms: int) -> None:
+        """Keep an alert that is over and may explain what shows late; forget those that are over for long."""
+        rule = self._rules.get(member.begun.rule)
+        if rule is None or not self.explains_below(rule):
+            return
+        for name in [name for name, echo in echoes.items() if not 0 <= now_ms - echo.ended_ms < ECHO_MS]:
+            self.forget(echoes.pop(name))
+        root = self.root(member, members)
+        parent = root.id if root.free_ms == NEVER_AGAIN else root.parent
+        echo = echoes[member.id] = Echo(member.begun, now_ms, parent, root.incident)
+        self.keep(echo)
 
 
 def _level(entity: str) -> int:

@@ -139,6 +139,14 @@ class Memory:
     incidents: dict[str, Incident] = field(default_factory=dict)
     echoes: dict[str, Echo] = field(default_factory=dict)
 
+    def set_back(self, back_ms: int) -> None:
+        """Let what waits wait no longer because the host's clock was set back."""
+        for incident in self.incidents.values():
+            incident.due_ms -= back_ms if incident.due_ms != NEVER_AGAIN else 0
+            incident.told_ms -= back_ms if incident.told_ms else 0
+        for member in self.members.values():
+            member.free_ms -= back_ms if member.free_ms != NEVER_AGAIN else 0
+
     def save(self) -> Arrays:
         """Return it as one array of bytes."""
         return {NAME: np.frombuffer(msgspec.msgpack.encode(self), dtype=np.uint8).copy()}

@@ -17,20 +17,20 @@ from alerts import incident_words as words
 from alerts.causes import Causes
 from alerts.explaining import Explaining
 from alerts.fleet import NEVER_AGAIN, Fleet
-from alerts.incident_notices import GRAVE, USUAL, Notices, Timing
-from alerts.incident_state import Agenda, Arrays, Echo, Incident, Member, Memory, Step, load
-from alerts.inhibition import COMMON_CAUSE, NOTHING, Inhibition, common_cause_rule
+from alerts.incident_changes import annotated, changes, forgotten
+from alerts.incident_notices import USUAL, Notices, Timing
+from alerts.incident_patience import Patience
+from alerts.incident_state import Agenda, Arrays, Incident, Member, Memory, Step, load
+from alerts.inhibition import NOTHING, Inhibition, common_cause_rule
 from alerts.memory import Opened
 from alerts.rules import RuleSet
 from alerts.topology import Topology
 from devices.incident import Decided, IncidentChange, Mark
 from devices.registry import Registry
 from devices.sky import Sky
-from devices.transition import ACTIVE, CLEARED, Transition, alert_id
+from devices.transition import ACTIVE, CLEARED, Transition
 
-REPORTS = 3  # a device is given so many reports to recover by itself once what explained it is over
 NAMES_KEPT = 8
-ECHO_MS = 6 * 3_600_000  # so long an alert that is over may explain what shows late
 
 
 class Incidents:
@@ -62,6 +62,7 @@ class Incidents:
         self._registry = registry
         self._rules = {rule.id: rule for rule in (*rules, common_cause_rule())}
         self._explaining = Explaining(self._rules, inhibition, self.topology, registry)
+        self._patience = Patience(self._rules, inhibition, timing, self._explaining, self.topology)
         self._notices, self._freed = Notices(timing), Agenda()
         self._waiting: dict[str, str] = {}  # key to the id of the incident that gathers now
         causes = inhibition.causes
@@ -145,16 +146,16 @@ class Incidents:
     def _put_after(self, member: Member, step: Step) -> None:
         """Give an alert time that shows late what is over already."""
         echo = self._explaining.echo(member, self.memory.echoes)
-        if echo is None or echo.ended_ms + self._settle_ms(member) <= step.now_ms:
+        if echo is None or echo.ended_ms + self._patience.settle_ms(member) <= step.now_ms:
             return
-        member.free_ms = echo.ended_ms + self._settle_ms(member)
+        member.free_ms = echo.ended_ms + self._patience.settle_ms(member)
         member.parent, member.incident = echo.parent, echo.incident
         self._freed.put(member.free_ms, member.id)
 
     def _gather(self, member: Member, step: Step) -> None:
         """Open an incident for an alert that stands for itself, or let it join one that waits for others like it."""
         begun = member.begun
-        wait_ms = self.wait_ms(begun)
+        wait_ms = self._patience.wait_ms(begun)
         key = f"{begun.rule}|{begun.severity}|{member.keeper}|{begun.district}" if wait_ms else ""
         found = self.memory.incidents.get(member.id)  # which it led before, and others stand in still
         waiting = self.memory.incidents.get(self._waiting.get(key, "")) if key else None
@@ -169,7 +170,7 @@ class Incidents:
         name = begun.words.get("zh", {}).get("name") or begun.entity.partition(":")[2]
         if name not in found.names and len(found.names) < NAMES_KEPT:
             found.names.append(name)
-        found.behind = max(found.behind, self._behind(begun))
+        found.behind = max(found.behind, self._patience.behind(begun))
         self._count(found, member, step)
 
     def _open(self, member: Member, key: str, now_ms: int, wait_ms: int) -> Incident:
@@ -191,25 +192,6 @@ class Incidents:
         step.touched[incident.id] = None
         step.marked[member.id] = None
 
-    def _behind(self, begun: Transition) -> int:
-        """Return how many devices lie behind an alert that explains what is below it."""
-        if "devices" in begun.values:
-            return int(begun.values["devices"])
-        rule = self._rules.get(begun.rule)
-        if rule is None or not self._explaining.explains_below(rule):
-            return 0
-        return len(self.topology.below(self.topology.node_of(begun.entity)))
-
-    def wait_ms(self, begun: Transition) -> int:
-        """Return how long an alert waits for what may explain it and for others like it."""
-        rule = self._rules.get(begun.rule)
-        if begun.severity == "critical":
-            return self.timing.critical_wait_ms
-        if rule is None or rule.id == COMMON_CAUSE or self.inhibition.spares(rule):
-            return 0
-        waits = rule.kind == "offline" or begun.severity not in GRAVE or self.inhibition.explainable(rule)
-        return self.timing.wait_ms if waits else 0
-
     def _leave(self, ended: Transition, step: Step) -> None:
         """Let an alert go that is over; what it explained is explained by others, or given time to recover."""
         member = self.memory.members.pop(ended.alert_id, None)
@@ -217,7 +199,7 @@ class Incidents:
             return
         self._explaining.remove(member)
         step.ended[member.id] = member
-        self._remember(member, step.now_ms)
+        self._explaining.remember(member, self.memory.members, self.memory.echoes, step.now_ms)
         for name in self._explaining.children(member.id):
             child = self.memory.members[name]
             parent = self._explaining.parent(child, self.memory.members)
@@ -227,28 +209,10 @@ class Incidents:
                 self._explaining.join(child)
                 step.moved[name] = None
             else:
-                child.by, child.free_ms = "", step.now_ms + self._settle_ms(child)
+                child.by, child.free_ms = "", step.now_ms + self._patience.settle_ms(child)
                 self._freed.put(child.free_ms, name)
         if member.heads and member.incident:
             self._take_out(member, step, "recovered", ended)
-
-    def _remember(self, member: Member, now_ms: int) -> None:
-        """Keep an alert that is over and may explain what shows late; forget those that are over for long."""
-        echoes, rule = self.memory.echoes, self._rules.get(member.begun.rule)
-        if rule is None or not self._explaining.explains_below(rule):
-            return
-        for name in [name for name, echo in echoes.items() if not 0 <= now_ms - echo.ended_ms < ECHO_MS]:
-            self._explaining.forget(echoes.pop(name))
-        root = self._explaining.root(member, self.memory.members)
-        parent = root.id if root.free_ms == NEVER_AGAIN else root.parent
-        echo = echoes[member.id] = Echo(member.begun, now_ms, parent, root.incident)
-        self._explaining.keep(echo)
-
-    def _settle_ms(self, member: Member) -> int:
-        """Return how long an alert may take to clear by itself once what explained it is over: no second storm."""
-        rule = self._rules.get(member.begun.rule)
-        own = 0 if rule is None else rule.for_ms + rule.keep_ms
-        return own + REPORTS * self._explaining.report_ms(member.begun) + self.timing.wait_ms
 
     def _let_go(self, step: Step) -> None:
         """Let alerts stand for themselves that are still there although what explained them is over for long."""
@@ -289,14 +253,15 @@ class Incidents:
         self._follow_all(step)
         for name in step.owing:
             self._owe(name, step)
-        out = [_annotated(one, members.get(one.alert_id) or step.ended.get(one.alert_id)) for one in told]
+        out = [annotated(one, members.get(one.alert_id) or step.ended.get(one.alert_id)) for one in told]
         begun = {one.alert_id for one in told if one.state == ACTIVE}
         marks = [
             Mark(name, members[name].incident, members[name].parent)
             for name in sorted(step.marked)
             if name in members and name not in begun
         ]
-        return Decided(out, marks, [*step.gone, *self._changes(step)])
+        self._notices.tell_due(self.memory, step)  # what an explained alert has made critical
+        return Decided(out, marks, [*step.gone, *changes(step, self.memory)])
 
     def _owe(self, name: str, step: Step) -> None:
         """Tell at once of what explains an alert that people were told of: they will hear of its end under that."""
@@ -327,39 +292,6 @@ class Incidents:
             self._count(incident, member, step)
         step.marked[member.id] = None
 
-    def _changes(self, step: Step) -> list[IncidentChange]:
-        """Return the incidents that changed, each notice with one change, in order."""
-        self._notices.tell_due(self.memory, step)  # what an explained alert has made critical
-        out = []
-        owed: dict[str, list[tuple[Transition, bool]]] = {}
-        for name, notice, again in step.notices:
-            owed.setdefault(name, []).append((notice, again))
-        for name in sorted(step.touched):
-            closed = step.closed.get(name)
-            incident = closed[0] if closed else self.memory.incidents.get(name)
-            if incident is None:
-                continue
-            reason = closed[1] if closed else ""
-            notices = owed.get(name, [])
-            out += [self._change(incident, "", step, one) for one in notices[:-1]]
-            out.append(self._change(incident, reason, step, notices[-1] if notices else None))
-        return out
-
-    def _change(
-        self, incident: Incident, reason: str, step: Step, notice: tuple[Transition, bool] | None
-    ) -> IncidentChange:
-        lead = incident.lead
-        heads = [self.memory.members[one].begun for one in incident.heads if one in self.memory.members]
-        message = {language: words.sentence(incident, heads, language) for language in ("en", "zh")}
-        return IncidentChange(
-            id=incident.id, cause=_cause(lead), node=lead.entity,
-            kind=lead.kind, district=lead.district, keeper=incident.keeper, severity=incident.severity,
-            is_open=not reason, onset_ms=lead.onset_ms, opened_ms=incident.opened_ms, at_ms=step.now_ms,
-            told=bool(incident.told_ms), alerts=incident.alerts, suppressed=incident.suppressed, devices=incident.size,
-            message=message, lon=lead.lon, lat=lead.lat, reason=reason,
-            notice=notice[0] if notice else None, again=bool(notice and notice[1]),
-        )  # fmt: skip
-
     # Time and memory.
 
     def _watch_clock(self, now_ms: int) -> None:
@@ -368,11 +300,7 @@ class Incidents:
         memory.now_ms = now_ms
         if back_ms <= 0:
             return
-        for incident in memory.incidents.values():
-            incident.due_ms -= back_ms if incident.due_ms != NEVER_AGAIN else 0
-            incident.told_ms -= back_ms if incident.told_ms else 0
-        for member in memory.members.values():
-            member.free_ms -= back_ms if member.free_ms != NEVER_AGAIN else 0
+        memory.set_back(back_ms)
         self._file()
 
     def _file(self) -> None:
@@ -393,6 +321,7 @@ class Incidents:
         if self.causes is not None:
             self.causes.load(state)
         self._explaining = Explaining(self._rules, self.inhibition, self.topology, self._registry)
+        self._patience.explaining = self._explaining
         for member in self.memory.members.values():
             self._explaining.add(member)
             if member.by in self.memory.members:
@@ -416,24 +345,6 @@ class Incidents:
         Returns:
             how many alerts and incidents nobody remembers.
         """
-        self._lost = [
-            Transition(
-                name, one.rule, one.entity, CLEARED, one.onset_ms, one.onset_ms, one.severity,
-                {"en": "Cleared: common cause", "zh": "【解除】共同原因"}, reason="data_lost", kind=one.kind,
-            )
-            for one in alerts
-            if one.rule == COMMON_CAUSE
-            and (name := alert_id(one.rule, one.entity, one.onset_ms)) not in self.memory.members
-        ]  # fmt: skip
+        self._lost = forgotten(alerts, self.memory)
         self._lost_incidents = [one for one in incidents if one.id not in self.memory.incidents]
         return len(self._lost) + len(self._lost_incidents)
-
-
-def _annotated(told: Transition, member: Member | None) -> Transition:
-    """Return a transition with its incident and with what explains it; unchanged where nobody here knows of it."""
-    return told if member is None else replace(told, incident=member.incident, suppressed_by=member.parent)
-
-
-def _cause(lead: Transition) -> str:
-    """Return what a leading alert names as its cause: the tree's finding, or the rule itself."""
-    return lead.words.get("en", {}).get("cause") or lead.rule
