@@ -73,6 +73,9 @@ def _glance(report: Report) -> str:
 def _misses(report: Report) -> str:
     misses = report.card.misses
     if not misses:
+        if report.made.plan != "full":
+            few = "Nothing that so small a card can show: missed is what lies beyond its floor with the whole interval."
+            return f"## Below the floor\n\n{few}"
         return "## Below the floor\n\nNothing: every rule and every kind of fault reaches its floor."
     rows = [
         (_about(one), one.figure, _figure(one), _floor(one), one.reason or "**no reason is written down**")

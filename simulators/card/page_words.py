@@ -49,7 +49,8 @@ def summary_zh(report: Report) -> str:
         else f"{rate.rate:.2f}（95% 区间 {rate.low:.2f}～{rate.high:.2f}）"
     )
     open_ones = sum(not one.allowed for one in card.misses)
-    below = "全部达标。" if not card.misses else f"未达标 {len(card.misses)} 项，其中 {open_ones} 项尚无说明，见下表。"
+    clean = "全部达标。" if report.made.plan == "full" else "样本较小，未见可证实的不达标项。"
+    below = clean if not card.misses else f"未达标 {len(card.misses)} 项，其中 {open_ones} 项尚无说明，见下表。"
     return (
         f"> **摘要**：全部规则在虚拟时间中对已知真值的模拟故障逐一评分（种子 {report.made.seeds}）。"
         f"{len(judged)} 类故障中 {reached} 类检出率达到 {floors['recall']:.0%}；"
