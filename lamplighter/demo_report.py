@@ -172,6 +172,7 @@ def _rules(house: House, alerts: Sequence[AlertRow], faults: Sequence[Fault], en
             "raised": len(rows),
             "cleared": sum(row.cleared_ms is not None for row in rows),  # latched ones too
             "notified": sent.get(rule.id, 0),
+            "explained": sum(bool(row.suppressed_by) for row in rows),  # told of under what explains them
             "faults": len(due),
             "found": sum(_said(fault, alerts) for fault in due),
             "unexplained": sum(not any(_matches(fault, row) for fault in faults) for row in rows),
@@ -208,7 +209,7 @@ def print_summary(console: Console, report: Mapping[str, Any]) -> None:
         table.add_row(kind, *(f"{number:,}" for number in line.values()))
     console.print(table)
     table = Table(title="Alerts against the injected faults", title_justify="left")
-    for heading in ("rule", "raised", "cleared", "notified", "faults due", "found", "unexplained"):
+    for heading in ("rule", "raised", "cleared", "notified", "explained", "faults due", "found", "unexplained"):
         table.add_column(heading, justify="left" if heading == "rule" else "right")
     for rule, line in report["rules"].items():
         table.add_row(rule, *(str(number) for number in line.values()))

@@ -60,12 +60,12 @@ class Script:
         name = f"{len(self.faults) + 1:02d}-{kind}-{entity.partition(':')[2]}"
         self.faults.append(Fault(name, kind, rule, entity, *span, due_ms, how.magnitude, tuple(targets)))
 
-    def may(self, faults: Sequence[Fault], rule: str) -> None:
-        """Let another rule say these faults as well; it need not."""
+    def may(self, faults: Sequence[Fault], rule: str, entity: str = "") -> None:
+        """Let another rule say these faults as well, of the same entity or of another; it need not."""
         if rule in {known.id for known in self.rules}:
             for fault in faults:
                 name = f"{len(self.faults) + 1:02d}-{fault.id.partition('-')[2]}"
-                self.faults.append(replace(fault, id=name, rule=rule, due_ms=NEVER_MS))
+                self.faults.append(replace(fault, id=name, rule=rule, entity=entity or fault.entity, due_ms=NEVER_MS))
 
 
 def delay_ms(rule: Rule, catalog: Catalog) -> int:

@@ -137,6 +137,9 @@ def _cabinets(script: Script, city: City) -> None:
     span = (script.at(60), script.at(135))
     script.add("cabinet_out", "cabinet_dark", plaza.id, span, how)
     script.add("cabinet_out", "feeder_dark", plaza.id, span, how)
+    dark = [fault for fault in script.faults if fault.rule == "feeder_dark"]
+    for circuit in ("1", "2"):
+        script.may(dark, "section_out", f"circuit:{plaza.id}/{circuit}")
     many = How(script.intervals.lamp_s, magnitude=len(lamps))  # told once, of the road: not of cabinet and cell as well
     script.add_of(("cabinet_out", "lighting_rate", f"road:{plaza.road}"), [plaza.id], span, many)
     script.add("door_open", "cabinet_door", cabinets[2].id, (script.at(85), script.at(120)), how)
@@ -154,6 +157,9 @@ def _covers(script: Script, city: City) -> None:
     script.add("water_rise", "manhole_water", wet.id, span, flood)
     script.add("water_rise", "manhole_flooded", wet.id, span, flood)
     script.add("gas_rise", "gas_h2s", foul.id, span, How(ALERTED_S, RISE_MS // 3, 45.0))
+    script.may([script.faults[-1]], "gas_h2s_high")
+    script.may([script.faults[-2]], "gas_h2s_rising")
+    script.may([fault for fault in script.faults if fault.rule == "manhole_flooded"], "manhole_rising")
     slow = How(script.intervals.cover_s)
     script.add("low_battery", "cover_battery", weak.id, (script.at(40), NEVER_MS), slow)
 

@@ -32,6 +32,8 @@ def test_the_demos_minute_accounts_for_every_reading_and_alerts_every_fault(tmp_
     assert sum(line["quarantined"] for line in report["ledger"].values()) > 0, "the script sends messages to keep apart"
     for rule in ("lighting_rate", "seepage", "route_deviation"):
         assert report["rules"][rule]["found"] >= 1
+        assert report["rules"][rule]["notified"] + report["rules"][rule]["explained"] >= 1
+    for rule in ("seepage", "route_deviation"):
         assert report["rules"][rule]["notified"] >= 1
     assert report["resident_mb"] <= RESIDENT_MB_MAX
     assert (

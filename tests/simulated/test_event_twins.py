@@ -74,7 +74,7 @@ def test_a_rise_is_what_the_twin_says(rules: RuleSet, seed: int) -> None:
     twins = [RiseTwin(5.0, 5.0 / 3, 10 * MIN, 3, 5 * MIN, 10 * MIN) for _ in range(n)]
     level, slope = np.full(n, 2.0), np.zeros(n)
     seen, now = 0, START
-    for _ in range(300):
+    for _ in range(900):
         now += int(rng.choice([MIN, MIN, 3 * MIN, 20 * MIN]))
         slope = np.where(rng.random(n) < 0.1, rng.choice([0.0, 0.0, 1.5, -1.0], n), slope)
         level = np.clip(level + slope, 0.0, 30.0)

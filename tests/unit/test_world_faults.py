@@ -118,7 +118,7 @@ def test_water_and_gas_creep_and_wake_their_sensor() -> None:
     assert steps.min() > -0.1
     assert rising[-1]["water_level_m"] > 2.0 > rising[3]["water_level_m"]
     assert 39 < max(r["h2s_ppm"] for r in of(messages, "cover-005")) < 43
-    assert all(f.seen_ms - f.on_ms < 30_000 for f in world.truth())
+    assert all(f.seen_ms - f.on_ms <= 64_000 for f in world.truth())  # awake after 4 s, visible a report later
 
 
 def test_a_well_without_pumps_fills_and_is_pumped_down_after_the_repair() -> None:
@@ -223,8 +223,10 @@ def test_spells_hold_from_their_beginning_until_their_end() -> None:
     assert spells.active(ON + 8).tolist() == [True, True, True]
 
 
-def test_every_effect_has_a_fault_that_brings_it() -> None:
-    assert set(EFFECTS.values()) <= set(EFFECTS)
+def test_every_effect_of_a_fault_is_asked_for_by_a_machine() -> None:
+    machines = [path for path in (Path(__file__).parents[2] / "simulators").glob("*.py") if path.name != "faults.py"]
+    text = "".join(path.read_text(encoding="utf-8") for path in machines)
+    assert [effect for effect in set(EFFECTS.values()) if f'"{effect}"' not in text] == []
 
 
 MISHAPS = Mishaps(0.01, 0.02, 0.01, (ON,), (ON + MIN,), (ON + 2 * MIN,))
