@@ -157,8 +157,9 @@ def _covers(script: Script, city: City) -> None:
     script.add("water_rise", "manhole_water", wet.id, span, flood)
     script.add("water_rise", "manhole_flooded", wet.id, span, flood)
     script.add("gas_rise", "gas_h2s", foul.id, span, How(ALERTED_S, RISE_MS // 3, 45.0))
-    script.may([script.faults[-1]], "gas_h2s_high")
-    script.may([script.faults[-2]], "gas_h2s_rising")
+    gas = [fault for fault in script.faults if fault.rule == "gas_h2s"]
+    for rule in ("gas_h2s_high", "gas_h2s_rising"):
+        script.may(gas, rule)
     script.may([fault for fault in script.faults if fault.rule == "manhole_flooded"], "manhole_rising")
     slow = How(script.intervals.cover_s)
     script.add("low_battery", "cover_battery", weak.id, (script.at(40), NEVER_MS), slow)

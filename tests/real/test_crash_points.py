@@ -116,7 +116,7 @@ class Pair:
         for house in self.houses.values():
             for kind, readings in self.readings.items():
                 house.settled(kind, readings, 30)
-            eventually(lambda h=house: h.outbox().get("due", 0) == 0)  # type: ignore[misc]
+            eventually(lambda h=house: not {"new", "due"} & h.outbox().keys())  # type: ignore[misc]
 
     def close(self) -> None:
         for house in self.houses.values():

@@ -69,7 +69,8 @@ def test_a_recorded_lighting_feeder_is_stored_whole_and_its_switchings_are_no_fa
     print(stage.said, stage.line, [(row.rule, row.entity, row.onset_ms, row.state) for row in stage.alerts])
     assert stage.line["stored"] == len(stage.recording.readings) == _points(influx, "streetlight", "phase_a_v")
     # Its meter fell silent with the lamps: played as fast as possible that is no silence, see docs/measurements.md.
-    assert {row.rule for row in stage.alerts} <= {"cabinet_offline"}
+    # What was recorded years ago comes late, and that is said.
+    assert {row.rule for row in stage.alerts} <= {"cabinet_offline", "clock_skew"}
 
 
 def test_a_recorded_sewer_flow_is_stored_whole_and_judged_night_by_night(
