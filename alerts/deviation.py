@@ -22,6 +22,7 @@ from alerts.keys import Keys
 from alerts.messages import transition
 from alerts.places import ids_of, places_of
 from alerts.rules import Rule
+from alerts.saved import take_over
 from alerts.spans import Span, report_s, span
 from devices.batch import Batch
 from devices.kinds import Kind
@@ -252,10 +253,7 @@ class DeviationJudge:
         """Take over a saved state; devices that no longer exist are let go, new ones start afresh."""
         found = places_of(self._registry, self._rows, state["ids"])
         here = found >= 0
-        for name, column in self._columns().items():
-            kept = state.get(name)
-            if kept is not None and kept.shape[1:] == column.shape[1:]:
-                column[found[here]] = kept[here]
+        take_over(self._columns(), state, "", found[here], np.flatnonzero(here))
 
     def _columns(self) -> dict[str, npt.NDArray[np.generic]]:
         own: dict[str, npt.NDArray[np.generic]] = {

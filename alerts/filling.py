@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from alerts.columns import DERIVED
-from alerts.expressions import Condition, condition
+from alerts.expressions import Condition
+from alerts.figures import figures_condition, figures_kind
 from alerts.fleet import NEVER, NEVER_AGAIN, Fleet
 from alerts.judge import State
 from alerts.keys import Keys
@@ -23,7 +23,7 @@ from alerts.saved import matching, take_over
 from alerts.verdicts import Change, Verdicts
 from alerts.wanted import Wanted
 from devices.batch import Batch, Floats, Ints
-from devices.kinds import Field, Kind
+from devices.kinds import Kind
 from devices.registry import Registry
 from devices.sky import Sky
 from devices.transition import ACTIVE, CLEARED, Transition
@@ -63,26 +63,15 @@ def parse(own: Node, kind: Kind, role: str | None) -> Params:
     if not {"level_m", "pumps_on"} <= set(kind.field_names()):
         raise own.error(f"{kind.name} has no level_m and pumps_on: nothing is known of how it fills")
     keys = Keys(own, "on", "off", "hold")
-    figures = tuple(
-        Field(name, "", "bool" if name == "dry" else "float", -1e9, 1e9, text, text) for name, text in FIGURES.items()
-    )
-    known = Kind(kind.name, kind.en, kind.zh, kind.roles, figures, kind.facts, kind.report_s, kind.index)
+    known = figures_kind(kind, FIGURES, ("dry",))
     off = own.get("off")
     params = Params(
-        _condition(own.need("on"), known, role),
-        _condition(off, known, role) if off is not None else None,
+        figures_condition(own.need("on"), known, role),
+        figures_condition(off, known, role) if off is not None else None,
         keys.length("hold", HOLD_MS),
     )
     keys.done()
     return params
-
-
-def _condition(node: Node, kind: Kind, role: str | None) -> Condition:
-    found = condition(node, kind, role)
-    strange = [name for name in found.names if name in DERIVED]
-    if strange:
-        raise node.error(f"'{strange[0]}' is not known here; known: {', '.join(FIGURES)} and facts")
-    return found
 
 
 def message_names(kind: Kind, role: str | None) -> frozenset[str]:  # noqa: ARG001 - every kind of rule is asked alike

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alerts.binomial import Critical, tail
+from alerts.every import Every
 from alerts.fleet import Fleet
 from alerts.judge import State
 from alerts.lightgroups import MAIN_RANKS, Groups, by_grid, by_place
@@ -89,7 +90,7 @@ class LightingRateJudge:
             behind_ms = ahead * round(report_s(kind, role) * 1000)
             self.scopes[name] = _Scope(found, p, behind_ms)
         self.left_out = {name: scope.groups.left_out for name, scope in self.scopes.items()}
-        self._next_ms = 0
+        self._pace = Every(p.every_ms)
 
     def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:  # noqa: ARG002 - judged on ticks only
         """Do nothing: the fleet keeps the readings, the tick works the rates out."""
@@ -98,13 +99,12 @@ class LightingRateJudge:
     @property
     def due_ms(self) -> int:
         """Return when the rates are worked out again."""
-        return self._next_ms
+        return self._pace.next_ms
 
     def tick(self, fleet: Fleet, now_ms: int) -> list[Transition]:
         """Work out every group's rate, at most once in ``every``."""
-        if now_ms < self._next_ms and self._next_ms - now_ms <= self.params.every_ms:
+        if not self._pace.due(now_ms):
             return []
-        self._next_ms = (now_ms // self.params.every_ms + 1) * self.params.every_ms
         lamps = self._sight.look(fleet, now_ms, self.fresh_ms, self.params.settle_ms)
         out = lamps.due & lamps.known & ~lamps.lit
         return [
@@ -227,7 +227,7 @@ class LightingRateJudge:
 
     def save(self) -> State:
         """Return the whole state, by entity."""
-        kept: State = {"next_ms": np.array([self._next_ms], dtype=np.int64)}
+        kept: State = self._pace.save()
         for name, scope in self.scopes.items():
             kept[f"{name}.entity"] = np.array(scope.entities, dtype=np.str_)
             kept.update({f"{name}.{part}": column.copy() for part, column in scope.state.items()})
@@ -235,7 +235,7 @@ class LightingRateJudge:
 
     def load(self, state: State) -> None:
         """Take over a saved state; groups that are gone are let go."""
-        self._next_ms = int(state["next_ms"].astype(np.int64)[0])
+        self._pace.load(state)
         for name, scope in self.scopes.items():
             if f"{name}.entity" not in state:
                 continue

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alerts.baselines import Baselines, night_of
+from alerts.every import Every
 from alerts.fleet import NEVER, Fleet
 from alerts.judge import State
 from alerts.keys import Keys
@@ -133,7 +134,7 @@ class LoopJudge:
         entities = [f"device:{registry.id_of(row)}" for row in self._boxes]
         self._standing = Standing(entities, rule.for_ms, rule.keep_ms)
         self.baselines = Baselines(size, 1, params.nights, params.nights_min, params.readings_min)
-        self._next_ms = 0
+        self._pace = Every(params.every_ms)
 
     def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:  # noqa: ARG002 - judged on ticks only
         """Do nothing: the fleet keeps the readings, the tick adds them up."""
@@ -142,14 +143,13 @@ class LoopJudge:
     @property
     def due_ms(self) -> int:
         """Return when the feeders are looked at again."""
-        return self._next_ms
+        return self._pace.next_ms
 
     def tick(self, fleet: Fleet, now_ms: int) -> list[Transition]:
         """Compare every feeder with its lamps, at most once in ``every``."""
         p = self._params
-        if now_ms < self._next_ms and self._next_ms - now_ms <= p.every_ms:
+        if not self._pace.due(now_ms):
             return []
-        self._next_ms = (now_ms // p.every_ms + 1) * p.every_ms
         if not len(self._boxes):
             return []
         live = fleet.live[self._rule.device]
@@ -226,14 +226,14 @@ class LoopJudge:
 
     def save(self) -> State:
         """Return the whole state, by cabinet."""
-        kept: State = {"next_ms": np.array([self._next_ms], dtype=np.int64)}
+        kept: State = self._pace.save()
         return (
             kept | self._standing.save() | {"boxes": np.array(self._standing.entities, np.str_)} | self.baselines.save()
         )
 
     def load(self, state: State) -> None:
         """Take over a saved state; cabinets that are gone are let go."""
-        self._next_ms = int(state["next_ms"].astype(np.int64)[0])
+        self._pace.load(state)
         self._standing.load(state)
         at, place = matching(self._standing.entities, state["boxes"])
         take_over(self.baselines.columns, state, "base.", at, place)

@@ -14,8 +14,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
-from alerts.columns import DERIVED
-from alerts.expressions import Condition, condition
+from alerts.expressions import Condition
+from alerts.figures import figures_condition, figures_kind
 from alerts.fleet import NEVER, NEVER_AGAIN, Fleet
 from alerts.judge import State
 from alerts.keys import Keys
@@ -27,7 +27,7 @@ from alerts.station_runs import FIELDS, Runs
 from alerts.verdicts import Change, Verdicts
 from alerts.wanted import Wanted
 from devices.batch import Batch, Floats
-from devices.kinds import Field, Kind
+from devices.kinds import Kind
 from devices.registry import Registry
 from devices.sky import Sky
 from devices.transition import ACTIVE, CLEARED, Transition
@@ -65,13 +65,13 @@ def parse(own: Node, kind: Kind, role: str | None) -> Params:
     if not {"level_m", "pumps_on"} <= set(kind.field_names()) or "well_area_m2" not in {f.name for f in kind.facts}:
         raise own.error(f"{kind.name} has no level_m, pumps_on and well_area_m2: no pump cycles can be had from it")
     keys = Keys(own, "on", "off", "cycles", "of", "off_cycles", "names", "hold")
-    figures = figures_kind(kind)
-    on = _condition(own.need("on"), figures, role)
+    figures = figures_kind(kind, FIGURES, ("wet",))
+    on = figures_condition(own.need("on"), figures, role)
     off_node = own.get("off")
     cycles = keys.whole("cycles", 1, 1, 32)
     params = Params(
         on,
-        _condition(off_node, figures, role) if off_node is not None else None,
+        figures_condition(off_node, figures, role) if off_node is not None else None,
         cycles,
         keys.whole("of", cycles, 1, 32),
         keys.whole("off_cycles", 1, 1, 32),
@@ -82,22 +82,6 @@ def parse(own: Node, kind: Kind, role: str | None) -> Params:
         keys.problem("of", f"expected at least 'cycles' ({params.cycles})")
     keys.done()
     return params
-
-
-def _condition(node: Node, kind: Kind, role: str | None) -> Condition:
-    found = condition(node, kind, role)
-    strange = [name for name in found.names if name in DERIVED]
-    if strange:
-        raise node.error(f"'{strange[0]}' is not known of a cycle; known: {', '.join(FIGURES)} and facts")
-    return found
-
-
-def figures_kind(kind: Kind) -> Kind:
-    """Return a kind whose fields are the figures of a cycle, with the facts of ``kind``."""
-    fields = tuple(
-        Field(name, "", "bool" if name == "wet" else "float", -1e9, 1e9, text, text) for name, text in FIGURES.items()
-    )
-    return Kind(kind.name, kind.en, kind.zh, kind.roles, fields, kind.facts, kind.report_s, kind.index)
 
 
 def message_names(kind: Kind, role: str | None) -> frozenset[str]:  # noqa: ARG001 - every kind of rule is asked alike

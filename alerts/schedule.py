@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from alerts.every import Every
 from alerts.fleet import NEVER, Fleet
 from alerts.judge import State
 from alerts.keys import Keys
@@ -111,7 +112,7 @@ class ScheduleJudge:
             params.fresh.of(report_s(kind, one)) for one in (role, next(r for r in kind.roles if r != role))
         ]
         self._standing = Standing([f"device:{name}" for name in names], rule.for_ms, rule.keep_ms)
-        self._next_ms = 0
+        self._pace = Every(params.every_ms)
         self._seen_ms = {state: np.zeros(len(self._boxes), dtype=np.int64) for state in ("closed", "open")}
 
     def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:  # noqa: ARG002 - judged on ticks only
@@ -121,14 +122,13 @@ class ScheduleJudge:
     @property
     def due_ms(self) -> int:
         """Return when the contactors are looked at again."""
-        return self._next_ms
+        return self._pace.next_ms
 
     def tick(self, fleet: Fleet, now_ms: int) -> list[Transition]:
         """Look at every contactor, at most once in ``every``."""
         p = self._params
-        if now_ms < self._next_ms and self._next_ms - now_ms <= p.every_ms:
+        if not self._pace.due(now_ms):
             return []
-        self._next_ms = (now_ms // p.every_ms + 1) * p.every_ms
         if not len(self._boxes):
             return []
         live = fleet.live[self._rule.device]
@@ -198,12 +198,12 @@ class ScheduleJudge:
 
     def save(self) -> State:
         """Return the whole state, by cabinet."""
-        kept: State = {"next_ms": np.array([self._next_ms], dtype=np.int64)} | self._standing.save()
+        kept: State = self._pace.save() | self._standing.save()
         kept |= {f"seen.{name}": column.copy() for name, column in self._seen_ms.items()}
         return kept | {"boxes": np.array(self._standing.entities, dtype=np.str_)}
 
     def load(self, state: State) -> None:
         """Take over a saved state; cabinets that are gone are let go."""
-        self._next_ms = int(state["next_ms"].astype(np.int64)[0])
+        self._pace.load(state)
         self._standing.load(state)
         take_over(self._seen_ms, state, "seen.", *matching(self._standing.entities, state["boxes"]))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from alerts.every import Every
 from alerts.fleet import Fleet
 from alerts.judge import State
 from alerts.keys import Keys
@@ -95,7 +96,7 @@ class SectionJudge:
         self._fresh_ms = np.full(len(self._lamps), params.fresh.of(report_s(kind, role)), dtype=np.int64)
         self._sight = Sight(kind.name, self._lamps, params.lit_share)
         self._standing = Standing(self._circuits, rule.for_ms, rule.keep_ms)
-        self._next_ms = 0
+        self._pace = Every(params.every_ms)
 
     def _number(self, registry: Registry, rows: npt.NDArray[np.intp]) -> None:
         """Put poles in the order of their circuits; lamps on one pole are one."""
@@ -117,14 +118,13 @@ class SectionJudge:
     @property
     def due_ms(self) -> int:
         """Return when the poles are looked at again."""
-        return self._next_ms
+        return self._pace.next_ms
 
     def tick(self, fleet: Fleet, now_ms: int) -> list[Transition]:
         """Look at every circuit's poles, at most once in ``every``."""
         p = self._params
-        if now_ms < self._next_ms and self._next_ms - now_ms <= p.every_ms:
+        if not self._pace.due(now_ms):
             return []
-        self._next_ms = (now_ms // p.every_ms + 1) * p.every_ms
         if not len(self._lamps):
             return []
         lamps = self._sight.look(fleet, now_ms, self._fresh_ms, p.settle_ms)
@@ -184,9 +184,9 @@ class SectionJudge:
 
     def save(self) -> State:
         """Return the whole state, by circuit."""
-        return {"next_ms": np.array([self._next_ms], dtype=np.int64)} | self._standing.save()
+        return self._pace.save() | self._standing.save()
 
     def load(self, state: State) -> None:
         """Take over a saved state; circuits that are gone are let go."""
-        self._next_ms = int(state["next_ms"].astype(np.int64)[0])
+        self._pace.load(state)
         self._standing.load(state)
