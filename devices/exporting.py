@@ -12,7 +12,7 @@ from typing import Any
 
 from devices.assetform import BASE
 from devices.kinds import Catalog
-from devices.registry import Asset, Permit, Road
+from devices.registry import Asset, Fence, Permit, Road
 
 NO_POLE = ("pole_index", -1)
 
@@ -30,12 +30,17 @@ def write_assets_csv(path: Path, assets: Sequence[Asset], catalog: Catalog) -> N
 
 
 def write_geojson(
-    path: Path, assets: Iterable[Asset] = (), roads: Iterable[Road] = (), permits: Iterable[Permit] = ()
+    path: Path,
+    assets: Iterable[Asset] = (),
+    roads: Iterable[Road] = (),
+    permits: Iterable[Permit] = (),
+    fences: Iterable[Fence] = (),
 ) -> None:
-    """Write assets, roads and permits with their sites as one FeatureCollection."""
+    """Write assets, roads, permits with their sites, and fences as one FeatureCollection."""
     features = [*map(_asset, assets), *map(_road, roads)]
     for permit in permits:
         features += _permit(permit)
+    features += _fences(fences)
     text = ",\n".join(json.dumps(feature, ensure_ascii=False, allow_nan=False) for feature in features)
     path.write_text(f'{{"type": "FeatureCollection", "features": [\n{text}\n]}}\n', encoding="utf-8")
 
@@ -73,11 +78,30 @@ def _permit(permit: Permit) -> list[dict[str, Any]]:
     if permit.corridor_m:
         properties["corridor_m"] = permit.corridor_m
     route = {"type": "LineString", "coordinates": [list(point) for point in permit.route]}
-    features = [_feature(route, properties)]
-    for site in permit.sites:
-        ring = [list(point) for point in (site if site[0] == site[-1] else (*site, site[0]))]
-        features.append(_feature({"type": "Polygon", "coordinates": [ring]}, {"permit": permit.id}))
+    shapes = ({"type": "Polygon", "coordinates": [_ring(site)]} for site in permit.sites)
+    return [_feature(route, properties), *(_feature(shape, {"permit": permit.id}) for shape in shapes)]
+
+
+def _fences(fences: Iterable[Fence]) -> list[dict[str, Any]]:
+    """Return a feature for each fence; several pieces of one name are one."""
+    pieces: dict[str, list[Fence]] = {}
+    for fence in fences:
+        pieces.setdefault(fence.id, []).append(fence)
+    features = []
+    for name, parts in pieces.items():
+        properties = {"fence": name, **({"kind": parts[0].kind} if parts[0].kind else {})}
+        if parts[0].hours != (0, 1440):
+            properties["hours"] = "-".join(map(_clock, parts[0].hours))
+        rings = [[_ring(part.ring)] for part in parts]
+        many = len(rings) > 1
+        geometry = {"type": "MultiPolygon" if many else "Polygon", "coordinates": rings if many else rings[0]}
+        features.append(_feature(geometry, properties))
     return features
+
+
+def _ring(points: Sequence[tuple[float, float]]) -> list[list[float]]:
+    """Return a ring that ends where it begins."""
+    return [list(point) for point in (points if points[0] == points[-1] else (*points, points[0]))]
 
 
 def _clock(minute: int) -> str:

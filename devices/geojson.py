@@ -1,4 +1,4 @@
-"""GeoJSON features as assets, roads and permits, with every mistake named by the feature's number."""
+"""GeoJSON features as assets, roads, permits and fences, with every mistake named by the feature's number."""
 
 from __future__ import annotations
 
@@ -11,30 +11,42 @@ from typing import Any
 
 from devices.assetform import AssetForm, Placed, Problems, unknown_columns
 from devices.kinds import Catalog
-from devices.registry import Asset, Permit, Road
+from devices.registry import Asset, Fence, Permit, Road
 from devices.topics import DEVICE_ID, DEVICE_ID_FORM
 
 RANKS = ("main", "secondary", "branch")
 ROAD_KEYS = ("road", "rank")
 PERMIT_KEYS = ("permit", "truck", "hours", "valid_from", "valid_until", "corridor_m")
+FENCE_KEYS = ("fence", "kind", "hours")
 CORRIDOR_MAX_M = 5000.0
+NAME_MAX = 64
+OTHER_DEGREES = "convert the file, or say --crs gcj02 where it is of that"
 MOMENT = "expected a time with its offset such as 2026-05-01T00:00+08:00, or epoch milliseconds"
 _WGS84 = re.compile(r"(CRS84|EPSG:+4326|EPSG:+4490)$")  # CGCS2000 differs from WGS-84 by centimetres
 _HOURS = re.compile(r"(\d{1,2}):(\d{2})\s*[-–]\s*(\d{1,2}):(\d{2})")
 
 Points = tuple[tuple[float, float], ...]
+Shift = Callable[[float, float], tuple[float, float]]
 
 
 class FeatureReader:
     """Reads the features of one file.
 
+    Args:
+        catalog: the kinds.
+        problems: where mistakes are noted.
+        shift: makes WGS-84 degrees of the file's, where these are others.
+
     Attributes:
-        roads: as found so far.
+        roads, fences: as found so far.
     """
 
-    def __init__(self, catalog: Catalog, problems: Problems) -> None:
+    def __init__(self, catalog: Catalog, problems: Problems, shift: Shift | None = None) -> None:
         self.problems = problems
         self.roads: list[Road] = []
+        self.fences: list[Fence] = []
+        self._shift = shift
+        self._fence_at: dict[str, str] = {}
         self._form = AssetForm(catalog, problems)
         self._placed: list[Placed] = []
         self._permits: dict[str, Permit] = {}
@@ -76,11 +88,11 @@ class FeatureReader:
         return list(self._permits.values())
 
     def _coordinates_system(self, crs: object) -> None:
-        if crs is None:
+        if crs is None or self._shift is not None:
             return
         name = str(crs.get("properties", {}).get("name", "")) if isinstance(crs, dict) else ""
         if not _WGS84.search(name):
-            self.problems.add("", "crs", f"expected WGS-84 degrees; convert the file from '{name}' (GCJ-02 too) first")
+            self.problems.add("", "crs", f"expected WGS-84 degrees, found '{name}'; {OTHER_DEGREES}")
 
     def _feature(self, feature: object, where: str) -> None:
         if not isinstance(feature, dict) or feature.get("type") != "Feature":
@@ -170,23 +182,56 @@ class FeatureReader:
         self._permit_at[number] = where
         self._permits[number] = Permit(number, truck, line, (), hours, begin, end, corridor)
 
-    def _polygons(self, coordinates: object, properties: Mapping[str, Any], where: str) -> None:
-        for polygon in coordinates if isinstance(coordinates, list) else [None]:
-            self._polygon(polygon, properties, where)
-
     def _polygon(self, coordinates: object, properties: Mapping[str, Any], where: str) -> None:
-        self._only(properties, ("permit",), where)
-        if "permit" not in properties:
-            self.problems.add(where, "permit", "a polygon needs the number of the permit whose site it is")
+        self._polygons([coordinates], properties, where)
+
+    def _polygons(self, coordinates: object, properties: Mapping[str, Any], where: str) -> None:
+        if ("fence" in properties) == ("permit" in properties):
+            text = "a polygon needs either the property 'fence' (a name) or 'permit' (the permit whose site it is)"
+            self.problems.add(where, "properties", text)
             return
-        if not isinstance(coordinates, list) or len(coordinates) != 1:
+        if not isinstance(coordinates, list) or not coordinates:
+            coordinates = [None]
+        rings = [ring for polygon in coordinates if (ring := self._ring(polygon, where))]
+        if "fence" in properties:
+            self._fence(rings, properties, where)
+        else:
+            self._only(properties, ("permit",), where)
+            self._sites += [(where, str(properties["permit"]).strip(), ring) for ring in rings]
+
+    def _ring(self, polygon: object, where: str) -> Points:
+        """Return the ring of a polygon, empty (and a problem) where it is none."""
+        if not isinstance(polygon, list) or len(polygon) != 1:
             self.problems.add(where, "geometry", "expected a polygon of one ring, without holes")
-            return
-        ring = self._positions(coordinates[0], where, least=4)
+            return ()
+        ring = self._positions(polygon[0], where, least=4)
         if ring and ring[0] != ring[-1]:
             self.problems.add(where, "geometry", "expected a ring that ends where it begins")
-        elif ring:
-            self._sites.append((where, str(properties["permit"]).strip(), ring))
+            return ()
+        if ring and len(set(ring)) < 3:
+            self.problems.add(where, "geometry", "expected a ring of three places or more")
+            return ()
+        return ring
+
+    def _fence(self, rings: Sequence[Points], properties: Mapping[str, Any], where: str) -> None:
+        self._only(properties, FENCE_KEYS, where)
+        name, kind = self._word(properties, "fence", where, least=1), self._word(properties, "kind", where)
+        if name in self._fence_at:
+            text = f"'{name}' stands at {self._fence_at[name]} already; several pieces are one MultiPolygon"
+            self.problems.add(where, "fence", text)
+        elif name:
+            self._fence_at[name] = where
+            hours = self._hours(properties.get("hours"), where)
+            self.fences += [Fence(name, ring, hours, kind) for ring in rings]
+
+    def _word(self, properties: Mapping[str, Any], key: str, where: str, least: int = 0) -> str:
+        """Return a short text of the properties, empty where there is none, or a wrong one (and a problem)."""
+        found = properties.get(key)
+        text = found.strip() if isinstance(found, str) and found.isprintable() else ""
+        if least <= len(text) <= NAME_MAX and (text or found in (None, "")):
+            return text
+        self.problems.add(where, key, f"expected text of at most {NAME_MAX} letters, found {found!r:.60}")
+        return ""
 
     def _positions(self, coordinates: object, where: str, least: int = 1) -> Points:
         """Return positions as (lon, lat), empty (and a problem) where one of them is wrong."""
@@ -202,7 +247,7 @@ class FeatureReader:
             lon, lat = float(numbers[0]), float(numbers[1])
             if not self._form.on_earth(lon, lat, where):
                 return ()
-            found.append((lon, lat))
+            found.append((lon, lat) if self._shift is None else self._shift(lon, lat))
         return tuple(found)
 
     def _hours(self, value: object, where: str) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Registry files: CSV of assets, GeoJSON of assets, roads and permits. A file is taken whole or not at all."""
+"""Registry files: CSV of assets, GeoJSON of assets, roads, permits and fences. A file is taken whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 
 from devices.assetform import AssetForm, Placed, Problems, unknown_columns
 from devices.exporting import write_assets_csv, write_geojson
-from devices.geojson import FeatureReader
+from devices.geojson import FeatureReader, Shift
 from devices.kinds import Catalog
-from devices.registry import Asset, Permit, Road
+from devices.registry import Asset, Fence, Permit, Road
 from devices.yamlfile import ConfigError
 
 __all__ = ["Imported", "read_assets_csv", "read_geojson", "write_assets_csv", "write_geojson"]
@@ -27,6 +27,7 @@ class Imported:
     assets: list[Asset] = field(default_factory=list)
     roads: list[Road] = field(default_factory=list)
     permits: list[Permit] = field(default_factory=list)
+    fences: list[Fence] = field(default_factory=list)
 
 
 def read_assets_csv(path: Path, catalog: Catalog) -> Imported:
@@ -63,20 +64,21 @@ def read_assets_csv(path: Path, catalog: Catalog) -> Imported:
     return Imported(assets)
 
 
-def read_geojson(path: Path, catalog: Catalog) -> Imported:
-    """Read a GeoJSON FeatureCollection (RFC 7946, WGS-84).
+def read_geojson(path: Path, catalog: Catalog, shift: Shift | None = None) -> Imported:
+    """Read a GeoJSON FeatureCollection (RFC 7946, WGS-84, or what ``shift`` makes WGS-84 of).
 
     Points, and features without geometry, are assets with the CSV's columns as properties. Lines with the property
     ``road`` (and ``rank``) are roads. Lines with ``permit``, ``truck``, ``hours``, ``valid_from``, ``valid_until`` and
-    ``corridor_m`` are permits, polygons with ``permit`` the sites of that permit.
+    ``corridor_m`` are permits, polygons with ``permit`` the sites of that permit. Polygons with ``fence`` (a name),
+    ``kind`` and ``hours`` are areas that vehicles must keep out of.
 
     Raises:
         ConfigError: with every mistake as ``file:feature number: property: accepted form``.
     """
     problems = Problems(str(path))
-    reader = FeatureReader(catalog, problems)
+    reader = FeatureReader(catalog, problems, shift)
     reader.read(_text_of(path))
-    found = Imported(reader.assets(), reader.roads, reader.permits())
+    found = Imported(reader.assets(), reader.roads, reader.permits(), reader.fences)
     problems.check()
     return found
 

@@ -57,14 +57,16 @@ class Fence:
     """An area that vehicles must keep out of: a school, an inner ring, a closed yard.
 
     Attributes:
-        id: its name.
+        id: its name; an area of several pieces is several fences of one name.
         ring: (lon, lat) degrees around it.
         hours: (from, until) in minutes of the local day in which it is closed; until may lie below from for nights.
+        kind: what sort of area it is, a word of the city's own such as ``school``; empty where none is given.
     """
 
     id: str
     ring: tuple[tuple[float, float], ...]
     hours: tuple[int, int] = (0, 1440)
+    kind: str = ""
 
 
 @dataclass(frozen=True, slots=True)

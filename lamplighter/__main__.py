@@ -199,12 +199,28 @@ def dashboards_build(
 
 @devices_app.command("import")
 def devices_import(
-    files: Annotated[list[Path], typer.Argument(help="CSV or GeoJSON files.")], config: Config = None
+    files: Annotated[list[Path], typer.Argument(help="CSV or GeoJSON files.")],
+    config: Config = None,
+    crs: Annotated[str, typer.Option(help="What the positions of GeoJSON files are in: wgs84 or gcj02.")] = "wgs84",
 ) -> None:
-    """Take assets into the registry, all or nothing."""
+    """Take assets, roads, permits and fences into the registry, all or nothing."""
     from lamplighter.registry_commands import import_files
 
-    typer.echo(import_files(settings_of(config), files))
+    typer.echo(import_files(settings_of(config), files, crs))
+
+
+@devices_app.command("fences")
+def devices_fences(
+    config: Config = None,
+    drop: Annotated[list[str] | None, typer.Option(help="Let the fence of this name go; may be repeated.")] = None,
+) -> None:
+    """List the areas that vehicles must keep out of, or let some of them go."""
+    from lamplighter.registry_commands import drop_fences, list_fences
+
+    if drop:
+        typer.echo(drop_fences(settings_of(config), drop))
+    else:
+        list_fences(settings_of(config))
 
 
 @devices_app.command("list")

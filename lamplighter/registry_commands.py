@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from alerts.maps import wgs84
 from devices.importing import Imported, read_assets_csv, read_geojson
 from devices.kinds import Catalog, load_catalog
 from devices.registry import Registry
@@ -25,15 +26,23 @@ from storage.timeseries import History, StoreAway, TimeSeries
 
 HOUR_MS = 3_600_000
 POINTS = 5_000  # a reading a second for an hour, and more
+DEGREES = {"wgs84": None, "gcj02": wgs84}  # what a file's positions may be, and what makes WGS-84 of them
 
 
-def read_registry_files(files: list[Path], catalog: Catalog) -> list[Imported]:
-    """Read every file; raises one ConfigError with the problems of all of them."""
+def read_registry_files(files: list[Path], catalog: Catalog, crs: str = "wgs84") -> list[Imported]:
+    """Read every file, with positions in ``crs``; raises one ConfigError with the problems of all of them."""
+    if crs not in DEGREES:
+        raise ConfigError([f"--crs: expected one of {', '.join(DEGREES)}; found '{crs}'"])
     problems: list[str] = []
     found: list[Imported] = []
     for path in files:
         try:
-            found.append(read_geojson(path, catalog) if "json" in path.suffix else read_assets_csv(path, catalog))
+            if "json" in path.suffix:
+                found.append(read_geojson(path, catalog, DEGREES[crs]))
+            elif DEGREES[crs] is not None:
+                problems.append(f"{path}: --crs: {crs} is understood of GeoJSON alone")
+            else:
+                found.append(read_assets_csv(path, catalog))
         except ConfigError as trouble:
             problems.extend(trouble.problems)
     if problems:
@@ -41,10 +50,10 @@ def read_registry_files(files: list[Path], catalog: Catalog) -> list[Imported]:
     return found
 
 
-def import_files(settings: Settings, files: list[Path]) -> str:
+def import_files(settings: Settings, files: list[Path], crs: str = "wgs84") -> str:
     """Take files into the registry in one transaction; return one sentence about it."""
     catalog = load_catalog(*settings.kinds)
-    parts = read_registry_files(files, catalog)
+    parts = read_registry_files(files, catalog, crs)
     settings.data.mkdir(parents=True, exist_ok=True)
     operations = Operations(settings.operations_url())
     try:
@@ -52,11 +61,14 @@ def import_files(settings: Settings, files: list[Path]) -> str:
             [asset for part in parts for asset in part.assets],
             [road for part in parts for road in part.roads],
             [permit for part in parts for permit in part.permits],
+            [fence for part in parts for fence in part.fences],
         )
     finally:
         operations.close()
+    fences = len({fence.id for part in parts for fence in part.fences})
     return (
-        f"{summary.added} added, {summary.changed} changed, {summary.unchanged} as before. "
+        f"{summary.added} added, {summary.changed} changed, {summary.unchanged} as before"
+        f"{f'; {fences} fences taken up' if fences else ''}. "
         "A running Lamplighter takes the new registry at its next start, or with `lamplighter reload`, "
         "and with it the quarantined messages of devices that are new."
     )
@@ -80,6 +92,35 @@ def list_devices(settings: Settings, kind: str, road: str, limit: int) -> None:
     console = make_console()
     console.print(table)
     console.print(f"{min(limit, len(rows))} of {len(rows)} devices")
+
+
+def list_fences(settings: Settings) -> None:
+    """Print the areas that vehicles must keep out of."""
+    fences = _registry(settings).fences
+    names = list(dict.fromkeys(fence.id for fence in fences))
+    table = Table("fence", "kind", "hours", "pieces", "corners")
+    for name in names:
+        parts = [fence for fence in fences if fence.id == name]
+        hours = "-".join(f"{minute // 60:02d}:{minute % 60:02d}" for minute in parts[0].hours)
+        corners = sum(len(set(part.ring)) for part in parts)
+        table.add_row(escape(name), escape(parts[0].kind), hours, str(len(parts)), str(corners))
+    console = make_console()
+    console.print(table)
+    console.print(f"{len(names)} fences")
+
+
+def drop_fences(settings: Settings, names: list[str]) -> str:
+    """Let fences go; return one sentence about it. Raises ConfigError where there is none of a name."""
+    known = {fence.id for fence in _registry(settings).fences}
+    if strange := [name for name in names if name not in known]:
+        raise ConfigError([f"no fence '{name}'; known: {', '.join(sorted(known)) or 'none'}" for name in strange])
+    operations = Operations(settings.operations_url())
+    try:
+        operations.import_assets([], without=names)
+    finally:
+        operations.close()
+    gone = len(set(names))
+    return f"{gone} fences gone. A running Lamplighter hears of it at its next start, or with `lamplighter reload`."
 
 
 def show_device(settings: Settings, device_id: str) -> int:

@@ -1,4 +1,4 @@
-"""Assets, roads and permits in the operations database; an asset's row is given once and never again to another."""
+"""Assets, roads, permits, fences in the operations database; an asset's row is given once and never to another."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import math
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -16,9 +16,9 @@ from sqlalchemy import Connection, Text, bindparam, cast, delete, func, insert, 
 
 from devices.assetcolumns import Builder, Columns
 from devices.kinds import Catalog
-from devices.registry import Asset, Permit, Registry, Road
+from devices.registry import Asset, Fence, Permit, Registry, Road
 from devices.yamlfile import ConfigError
-from storage import assetcache, tables
+from storage import assetcache, fencebook, tables
 from storage.database import chunks
 
 E7 = 10_000_000  # the city's centre is kept in whole 1e-7 degrees, 1 cm
@@ -37,19 +37,28 @@ class ImportSummary(NamedTuple):
 
 
 def import_all(
-    connection: Connection, assets: Iterable[Asset], roads: Iterable[Road], permits: Iterable[Permit]
+    connection: Connection,
+    assets: Iterable[Asset],
+    roads: Iterable[Road],
+    permits: Iterable[Permit],
+    fences: Iterable[Fence] = (),
+    without: Collection[str] = (),
 ) -> ImportSummary:
-    """Add and change assets by id, roads by name and permits by number; what is not named stays as it is.
+    """Add and change assets by id, roads and fences by name and permits by number; what is not named stays as it is.
+
+    Fences named by ``without`` go.
 
     Raises:
         ConfigError: an id that was given to one kind comes with another, or stands twice; a permit's truck is unknown.
     """
     summary = _assets(connection, list(assets))
     _fix_centre(connection)
-    ways, papers = list(roads), list(permits)
+    ways, papers, areas = list(roads), list(permits), list(fences)
     _roads(connection, ways)
     _permits(connection, papers)
-    if ways or papers or summary.added or summary.changed:
+    gone = fencebook.drop(connection, without)
+    fencebook.put(connection, areas)
+    if ways or papers or areas or gone or summary.added or summary.changed:
         _put(connection, VERSION, version(connection) + 1)
         restamp(connection)
     return summary
@@ -81,7 +90,8 @@ def load(connection: Connection, catalog: Catalog, cache: Path | None = None) ->
     if columns is None:
         columns = _read(connection)
     _check_kinds(columns, catalog)
-    registry = Registry(catalog, columns, _load_roads(connection), _load_permits(connection), _centre(connection))
+    lines = _load_roads(connection), _load_permits(connection)
+    registry = Registry(catalog, columns, *lines, _centre(connection), fencebook.load(connection))
     if cache is not None and mark and not known and len(registry) >= CACHED_FROM:
         assetcache.write(cache, mark, registry.columns)
     return registry

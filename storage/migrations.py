@@ -106,9 +106,19 @@ def _incidents(connection: Connection) -> None:
         connection.execute(text(statement))
 
 
+def _fences(connection: Connection) -> None:
+    """Make room for areas that vehicles must keep out of."""
+    connection.execute(
+        text(
+            "CREATE TABLE fences (name VARCHAR(64) NOT NULL, part INTEGER NOT NULL, kind VARCHAR(64) NOT NULL, "
+            "ring JSON NOT NULL, hours_from INTEGER NOT NULL, hours_until INTEGER NOT NULL, PRIMARY KEY (name, part))"
+        )
+    )
+
+
 # One step a version, oldest first. A step that has been released is never changed: what it made is written out in it.
 # The first is written out in firsttables.py.
-STEPS: tuple[Callable[[Connection], None], ...] = (_first, _second, _policy, _incidents)
+STEPS: tuple[Callable[[Connection], None], ...] = (_first, _second, _policy, _incidents, _fences)
 
 
 def version_of(connection: Connection) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from devices.incident import IncidentChange, Mark
 from devices.kinds import Catalog
 from devices.payloads import Reject
-from devices.registry import Asset, Permit, Registry, Road
+from devices.registry import Asset, Fence, Permit, Registry, Road
 from devices.transition import Transition
 from storage import alertbook, assetbook, incidentbook, outbox, quarantine, tally
 from storage.alertbook import AlertRow
@@ -87,15 +87,16 @@ class Operations:
     # The registry
 
     def import_assets(
-        self, assets: Iterable[Asset], roads: Iterable[Road] = (), permits: Iterable[Permit] = ()
-    ) -> ImportSummary:
-        """Add and change assets by id, roads by name, permits by number; a device's row is given once and for ever.
+        self, assets: Iterable[Asset], roads: Iterable[Road] = (), permits: Iterable[Permit] = (),
+        fences: Iterable[Fence] = (), without: Collection[str] = (),
+    ) -> ImportSummary:  # fmt: skip
+        """Add and change assets by id, roads and fences by name, permits by number; let fences ``without`` go.
 
         Raises:
             ConfigError: an id comes with another kind than before, or twice; nothing is imported then.
         """
         with self._database.writing() as connection:
-            return assetbook.import_all(connection, assets, roads, permits)
+            return assetbook.import_all(connection, assets, roads, permits, fences, without)
 
     def load_registry(self, catalog: Catalog) -> Registry:
         """Return the registry. Raises ConfigError when it holds kinds that ``catalog`` does not declare."""

@@ -52,6 +52,17 @@ permits = Table(
     Column("corridor_m", Float, nullable=False),
 )
 
+fences = Table(
+    "fences",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("part", Integer, primary_key=True, autoincrement=False),  # of an area of several pieces
+    Column("kind", String(64), nullable=False),
+    Column("ring", JSON, nullable=False),
+    Column("hours_from", Integer, nullable=False),
+    Column("hours_until", Integer, nullable=False),
+)
+
 alerts = Table(
     "alerts",
     metadata,

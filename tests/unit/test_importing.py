@@ -233,7 +233,10 @@ def test_every_mistake_of_a_geojson_names_its_feature(tmp_path: Path) -> None:
     )
     told = {(p.split(": ")[0], p.split(": ")[1]) for p in found}
     assert told == {
-        (" crs", "expected WGS-84 degrees; convert the file from 'EPSG:3857' (GCJ-02 too) first"),
+        (
+            " crs",
+            "expected WGS-84 degrees, found 'EPSG:3857'; convert the file, or say --crs gcj02 where it is of that",
+        ),
         ("feature 1", "wheels"),
         ("feature 2", "properties"),
         ("feature 3", "coordinates"),
