@@ -1,6 +1,7 @@
 """Forbidden areas: a truck that is deep inside a fence, deeper than its receiver errs, for long enough.
 
-The areas are the rule's own and the registry's, each with the hours in which it is closed.
+The areas are the rule's own and the registry's, each with the hours in which it is closed. A rule may hold only
+while a condition on the same reading does: loaded, or with an open lid.
 """
 
 from __future__ import annotations
@@ -12,14 +13,19 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from alerts.columns import BatchColumns
 from alerts.corridor import Corridors
+from alerts.expressions import Condition, condition
+from alerts.fleet import Fleet
 from alerts.keys import Keys
 from alerts.rules import Rule
 from alerts.spans import minute_of_day
 from alerts.truckwatch import Floats, Ints, Mask, Sight, TruckJudge
+from devices.batch import Batch
 from devices.kinds import Kind
 from devices.registry import Fence, Registry
 from devices.sky import Sky
+from devices.transition import Transition
 from devices.yamlfile import Node
 
 VALUES = ("depth_m", "least_m")
@@ -40,6 +46,7 @@ class FenceParams:
         samples: fixes that deep that are enough, before ``for`` is over.
         out_m: outside by so much it is over.
         areas: the rule's own, beside the registry's.
+        while_: only while this holds of the same reading; surely not, and an alert ends. None for always.
     """
 
     deep_m: float = 20.0
@@ -48,14 +55,15 @@ class FenceParams:
     samples: int = 3
     out_m: float = 30.0
     areas: tuple[Fence, ...] = ()
+    while_: Condition | None = None
 
 
-def parse(own: Node, kind: Kind, role: str | None) -> FenceParams:  # noqa: ARG001 - every kind of rule is asked alike
+def parse(own: Node, kind: Kind, role: str | None) -> FenceParams:
     """Check the rule's own keys. Raises ConfigError naming file, line, key and the accepted form."""
     if "lon_deg" not in kind.field_names():
         raise own.error(f"{kind.name} reports no position: it cannot be kept out of an area")
     plain = FenceParams()
-    keys = Keys(own, "deep_m", "sigmas", "uere_m", "samples", "out_m", "areas")
+    keys = Keys(own, "deep_m", "sigmas", "uere_m", "samples", "out_m", "areas", "while")
     params = FenceParams(
         keys.number("deep_m", plain.deep_m, 0, 10_000),
         keys.number("sigmas", plain.sigmas, 0, 20),
@@ -63,6 +71,7 @@ def parse(own: Node, kind: Kind, role: str | None) -> FenceParams:  # noqa: ARG0
         int(keys.number("samples", plain.samples, 1, 1000)),
         keys.number("out_m", plain.out_m, 0, 10_000),
         tuple(_area(name, node) for name, node in listed.items()) if (listed := own.get("areas")) is not None else (),
+        keys.read("while", None, lambda node: condition(node, kind, role)),
     )
     keys.done()
     return params
@@ -98,6 +107,19 @@ class FenceJudge(TruckJudge):
         params: FenceParams = rule.params
         self.params, self.samples = params, params.samples
         self.areas = Areas(registry, (*registry.fences, *params.areas))
+        self._held: tuple[Mask, Mask] | None = None
+
+    def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:
+        """Judge readings, each by its place and, where the rule has one, by its condition."""
+        held = self.params.while_
+        if held is not None:
+            part = batch.take((self.index[batch.device] >= 0).nonzero()[0])
+            columns = BatchColumns(fleet, part, fleet.live[self.rule.device].local[part.device].astype(np.intp))
+            with np.errstate(all="ignore"):
+                said = [one.of(columns) for one in (held.yes, held.no)]
+            yes, no = (np.broadcast_to(False if one is None else one, len(part)) for one in said)
+            self._held = yes, no
+        return super().readings(fleet, batch, now_ms)
 
     def look(self, sight: Sight) -> tuple[Mask, Mask, dict[str, Floats]]:
         """Return which trucks are deep inside a fence that is closed, and which are clear of all."""
@@ -106,7 +128,11 @@ class FenceJudge(TruckJudge):
         least = np.maximum(p.deep_m, p.sigmas * p.uere_m * sight.hdop)
         known = ~np.isnan(sight.east)
         told = {"value": depth, "threshold": least, "depth_m": depth, "least_m": least}
-        return known & (depth > least), known & (depth < -p.out_m), told
+        holds, over = known & (depth > least), known & (depth < -p.out_m)
+        if self._held is not None:
+            yes, no = self._held
+            holds, over = holds & yes, over | no
+        return holds, over, told
 
 
 class Areas:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from alerts.expression_keys import Params
+from alerts.fence import FenceParams
 from alerts.offline import Params as OfflineParams
 from alerts.rulelogic import Logic, Part
 from alerts.rules import Rule, parse_rule, parse_rules
@@ -55,8 +56,8 @@ def of_rule(rule: Rule, node: Node, kind: Kind) -> list[Doubt]:
     if isinstance(rule.params, Params):
         return [*_conditions(rule.params, node, kind), *_times(rule, rule.params, node, kind)]
     if isinstance(rule.params, OfflineParams):
-        return list(_offline(rule, rule.params, node, kind))
-    return []
+        return [*_offline(rule, rule.params, node, kind), *_while(node, kind)]
+    return list(_while(node, kind)) if isinstance(rule.params, FenceParams) else []
 
 
 def _conditions(params: Params, node: Node, kind: Kind) -> Iterator[Doubt]:
@@ -128,10 +129,13 @@ def _offline(rule: Rule, params: OfflineParams, node: Node, kind: Kind) -> Itera
         if after <= report:
             words = f"{shown(after)} of silence, but a {role} reports every {shown(report)}"
             yield _error(node.need("after"), f"{words}: it would be offline between any two reports")
+
+
+def _while(node: Node, kind: Kind) -> Iterator[Doubt]:
     held = node.get("while")
-    if params.while_ is not None and held is not None:
+    if held is not None:
         logic = Logic(kind)
-        impossible, doubts = _dead(logic, logic.alternatives(params.while_.text) or [[]], held, kind, "comes")
+        impossible, doubts = _dead(logic, logic.alternatives(held.text()) or [[]], held, kind, "comes")
         if impossible:
             yield from doubts
 

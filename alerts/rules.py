@@ -25,7 +25,7 @@ RULES_MAX = 1000  # a file with more is a mistake of whatever wrote it
 RULE_ID = re.compile(r"^[a-z][a-z0-9_]{1,47}$")
 LANGUAGES = ("en", "zh")
 PLAIN_KEYS = ("id", "kind", "device", "role", "severity", "title", "message", "source", "for", "keep", "enabled")
-KEYS = (*PLAIN_KEYS, "latch", "profiles")
+KEYS = (*PLAIN_KEYS, "latch", "profiles", "finds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,7 @@ class Rule:
         line: line of the file at which it begins.
         latch: its alerts stay open until a person resets them.
         profiles: names of the profiles under which it has other keys.
+        finds: kinds of simulated faults that it may say, for the report card, beside those whose injector names it.
     """
 
     id: str
@@ -65,6 +66,7 @@ class Rule:
     line: int = 0
     latch: bool = False
     profiles: tuple[str, ...] = ()
+    finds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +214,7 @@ def _parse_rule(node: Node, catalog: Catalog) -> Rule:
     message = _checked(problems, lambda: _message(node.need("message")), {})
     _checked(problems, lambda: _enabled(node), None)
     latch = _checked(problems, lambda: _yes(node.get("latch"), otherwise=False), otherwise=False)
+    finds = _checked(problems, lambda: tuple(one.text() for one in _elements(node.get("finds"))), ())
     own = Node({k: v for k, v in node.items() if k not in KEYS}, node.file, node.line, node.path)
     role, params = None, None
     if kind_name and device:
@@ -230,7 +233,7 @@ def _parse_rule(node: Node, catalog: Catalog) -> Rule:
     return Rule(
         id=rule_id, kind=kind_name, device=device, role=role, severity=severity, message=message, for_ms=for_ms,
         keep_ms=keep_ms, params=params, fingerprint=fingerprint, title=title, source=source, line=node.line,
-        latch=latch,
+        latch=latch, finds=finds,
     )  # fmt: skip
 
 
@@ -263,6 +266,10 @@ def _duration(node: Node | None) -> int:
 
 def _text(node: Node | None) -> str:
     return "" if node is None else node.text()
+
+
+def _elements(node: Node | None) -> Sequence[Node]:
+    return () if node is None else node.elements()
 
 
 def _enabled(node: Node) -> bool:

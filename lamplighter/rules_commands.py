@@ -127,7 +127,18 @@ def score(
     seeds: Annotated[str, typer.Option(help="A to tune on, B to report on.")] = "A",
     family: Annotated[list[str] | None, typer.Option(help="Only this family; may be given more than once.")] = None,
     small: Annotated[bool, typer.Option("--small", help="A small card, in seconds.")] = False,
-    medium: Annotated[bool, typer.Option("--medium", help="A tenth of the full card.")] = False,
+    medium: Annotated[
+        bool, typer.Option("--medium", help="A card in minutes; left out: the full one, a night.")
+    ] = False,
+    rules: Annotated[Path | None, typer.Option(help="Rules to score; default those of the settings.")] = None,
+    against: Annotated[
+        str,
+        typer.Option(
+            help="Rules to compare with, a file, 'shipped' or 'none'; with --rules it is the shipped ones.",
+            show_default=False,
+        ),
+    ] = "",
+    faults: Annotated[Path | None, typer.Option(help="Faults of your own to play as well.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Courses played at a time, each in a process.")] = 2,
     out: Annotated[
         Path | None, typer.Option(help="Folder for report-card.md, .json and plots; left out: print only.")
@@ -137,9 +148,12 @@ def score(
 ) -> None:
     """Play the rules over faults whose truth is known; exit status 1 where one falls below its floor."""
     from lamplighter.score_command import Asked, run_score
+    from lamplighter.settings import shipped
 
     size = "small" if small else "medium" if medium else "full"
-    asked = Asked(seeds, size, tuple(family or ()), jobs, out, baselines)
+    named = against or ("shipped" if rules is not None else "none")
+    other = {"none": None, "shipped": shipped("rules.yaml")}.get(named, Path(named))
+    asked = Asked(seeds, size, tuple(family or ()), jobs, out, baselines, rules, other, faults, keep=True)
     raise typer.Exit(run_score(settings_of(config), asked))
 
 

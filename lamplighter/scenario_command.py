@@ -50,7 +50,7 @@ def play_scenarios(
     from alerts.rules import load_rules
     from devices.kinds import load_catalog
     from lamplighter.output import make_console
-    from lamplighter.score_command import stages
+    from lamplighter.score_play import stages
     from simulators.scenario import load_scenario
     from simulators.scenario_play import play
 
@@ -67,6 +67,19 @@ def play_scenarios(
         show(console, scenario, done, time.monotonic() - begun, verbose=verbose)
         wrong += bool(done.differences)
     raise typer.Exit(1 if wrong else 0)
+
+
+@app.command("record")
+def record_scenario(
+    scenario: Annotated[str, typer.Argument(help="A scenario file, or the name of a shipped one.")],
+    out: Annotated[Path, typer.Option(help="A new folder, which becomes a house with the scenario's city.")],
+    faults: Annotated[Path | None, typer.Option(help="Faults of your own to lay over it.")] = None,
+    config: Config = None,
+) -> None:
+    """Play a scenario in virtual time into a new house: a past to try rules on, without a broker."""
+    from lamplighter.scenario_record import record
+
+    raise typer.Exit(record(settings_of(config), scenario, out, faults))
 
 
 def find(name: str) -> Path:

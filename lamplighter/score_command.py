@@ -2,39 +2,37 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import platform
+import shutil
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
-from ctypes import c_double
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from alerts.incidents import Incidents
-from alerts.inhibition import load_inhibition
-from alerts.rules import RuleSet, load_rules
-from devices.kinds import Catalog, load_catalog
-from devices.registry import Registry
-from devices.sky import Sky
+from alerts.rules import RuleSet, load_rules, read_rules
+from devices.kinds import load_catalog
 from devices.yamlfile import ConfigError
 from lamplighter.output import make_console
+from lamplighter.score_play import play_all
 from lamplighter.settings import Settings, shipped
+from simulators.card.card import Miss
 from simulators.card.floors import load_floors
+from simulators.card.gains import Against
+from simulators.card.kept import key_of
 from simulators.card.page import page, rate, share
-from simulators.card.pictures import pictures
-from simulators.card.plan import ALL_FAMILIES, PLANS, SEEDS, Dealt, Files, Job, Stages, deal, has_course, jobs
-from simulators.card.play import Stage
+from simulators.card.page_gains import gain_cells
+from simulators.card.page_words import Words
+from simulators.card.pictures import pictures, told_s
+from simulators.card.plan import ALL_FAMILIES, PLANS, SEEDS, Files, Job, has_course, jobs
 from simulators.card.report import Report, make_report
+from simulators.faults import KINDS
+from simulators.own_faults import declare, load_own_faults
 
-_shares: Any = None  # of each course, how much has been played: shared between the processes
+KEPT = "score"  # folder within the data folder, for courses of a card that is not finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +41,15 @@ class Asked:
 
     Attributes:
         seeds: ``A`` or ``B``.
-        plan: ``full`` or ``small``.
+        plan: ``full``, ``medium`` or ``small``.
         families: which, empty for all that have a course.
         processes: how many play at a time.
         out: folder of the page, the figures and the plots; None to write nothing.
         baselines: play naive and random alerts beside the rules.
+        rules: the rules to score; None for those of the settings.
+        against: rules to compare them with on the same courses; None for none.
+        faults: file of faults of one's own, laid over the courses; None for none.
+        keep: finished courses of a full card are kept until the card is written.
     """
 
     seeds: str
@@ -56,6 +58,10 @@ class Asked:
     processes: int
     out: Path | None
     baselines: bool = True
+    rules: Path | None = None
+    against: Path | None = None
+    faults: Path | None = None
+    keep: bool = False
 
 
 def run_score(settings: Settings, asked: Asked) -> int:
@@ -63,9 +69,11 @@ def run_score(settings: Settings, asked: Asked) -> int:
     report = make(settings, asked, progress=True)
     console = make_console()
     show(console, report)
+    if report.against is not None:
+        show_against(console, report.against)
     if asked.out is not None:
         write(report, asked.out)
-        console.print(f"written to {asked.out}/report-card.md and .json", markup=False, soft_wrap=True)
+        console.print(f"written to {asked.out}: report-card.md, .zh.md, .json, plots", markup=False, soft_wrap=True)
     return 1 if any(not miss.allowed for miss in report.card.misses) else 0
 
 
@@ -77,7 +85,13 @@ def make(settings: Settings, asked: Asked, *, progress: bool = False) -> Report:
     if asked.seeds not in SEEDS:
         raise ConfigError([f"--seeds: expected A or B; found '{asked.seeds}'"])
     catalog = load_catalog(*settings.kinds)
-    rules, floors = load_rules(settings.rules, catalog), load_floors(shipped("floors.yaml"))
+    named = (shipped("floors.yaml"), shipped("naive_rules.yaml"), asked.against, asked.faults)
+    files = Files(asked.rules or settings.rules, *named)
+    if files.faults is not None:
+        declare(load_own_faults(files.faults, catalog))
+    rules, floors = load_rules(files.rules, catalog), load_floors(files.floors)
+    other = None if files.against is None else load_rules(files.against, catalog)
+    known_kinds([(files.rules, rules), *([(files.against, other)] if files.against and other else [])])
     wanted = asked.families or tuple(name for name in ALL_FAMILIES if has_course(name))
     small = asked.plan == "small"
     dealing = jobs(PLANS[asked.plan], asked.seeds, wanted, every_baseline=small)
@@ -86,87 +100,44 @@ def make(settings: Settings, asked: Asked, *, progress: bool = False) -> Report:
     if not dealing:
         raise ConfigError([f"--family: no course is written for {', '.join(wanted) or 'any family'}"])
     begun = time.monotonic()
-    dealt = play_all(settings, dealing, asked.processes, progress=progress)
-    return make_report(
+    folder = kept_in(settings, files, dealing) if asked.keep and asked.plan == "full" else None
+    try:
+        dealt = play_all(settings, files, dealing, asked.processes, progress=progress, folder=folder)
+    except KeyboardInterrupt:
+        done = len(list(folder.glob("*.json"))) if folder is not None else 0
+        if done:
+            told = f"{done} of {len(dealing)} courses are kept in {folder}; the same command goes on from there"
+            Console(stderr=True, highlight=False).print(told, markup=False, soft_wrap=True)
+        raise
+    report = make_report(
         dealt, rules, catalog, floors, seeds=asked.seeds, plan=asked.plan, machine=machine(),
         wall_s=time.monotonic() - begun, processes=min(asked.processes, len(dealing)),
+        against=None if other is None else (str(files.against), other),
     )  # fmt: skip
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+    return report
 
 
-def play_all(settings: Settings, dealing: Sequence[Job], processes: int, *, progress: bool) -> list[Dealt]:
-    """Play courses, one with its seed in each process, and show how far they are."""
-    weights = [one.cost for one in dealing]
-    with _bar(sum(weights), show=progress) as tell:
-        if processes <= 1:
-            out: list[Dealt] = []
-            for number, job in enumerate(dealing):
-                before, weight = sum(weights[:number]), weights[number]
-                out.append(_play(settings, job, _Part(tell, before, weight)))
-            return out
-        context = multiprocessing.get_context("spawn")
-        shares = context.Array(c_double, len(dealing), lock=False)
-        with ProcessPoolExecutor(processes, context, _begin, (shares,)) as pool:
-            waiting: set[Future[Dealt]] = {pool.submit(_work, settings, k, job) for k, job in enumerate(dealing)}
-            futures = list(waiting)
-            while waiting:
-                done, waiting = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
-                for one in done:
-                    one.result()  # a course that cannot be played is told at once
-                tell(sum(shares[k] * weight for k, weight in enumerate(weights)))
-            return [one.result() for one in futures]
+def kept_in(settings: Settings, files: Files, dealing: Sequence[Job]) -> Path:
+    """Return the folder of the finished courses of this very card: same plan, rules, floors and code."""
+    read = [one for one in (files.rules, files.against) if one is not None]
+    others = [one for one in (files.faults, settings.inhibition, files.floors, files.naive) if one is not None]
+    key = key_of(dealing, others, [read_rules(one)[1] for one in read])
+    return settings.data / KEPT / key
 
 
-class _Part:
-    """Tells how far one course of several has been played."""
-
-    def __init__(self, tell: Any, before: float, weight: float) -> None:  # noqa: ANN401 - a bar, or nothing
-        self._tell, self._before, self._weight = tell, before, weight
-
-    def __call__(self, share: float) -> None:
-        self._tell(self._before + share * self._weight)
-
-
-def _begin(shares: Any) -> None:  # noqa: ANN401 - a shared array of ctypes
-    global _shares  # noqa: PLW0603 - each process has its own
-    _shares = shares
-
-
-def _work(settings: Settings, number: int, job: Job) -> Dealt:
-    def tell(share: float) -> None:
-        _shares[number] = share
-
-    dealt = _play(settings, job, tell)
-    _shares[number] = 1.0
-    return dealt
-
-
-def _play(settings: Settings, job: Job, tell: Any) -> Dealt:  # noqa: ANN401 - one of two ways to tell
-    catalog = load_catalog(*settings.kinds)
-    files = Files(settings.rules, shipped("floors.yaml"), shipped("naive_rules.yaml"))
-    return deal(job, files, catalog, time.process_time, stages(settings, catalog), tell)
-
-
-def stages(settings: Settings, catalog: Catalog) -> Stages:
-    """Return what makes the root-cause stage of the settings for a course."""
-    inhibition = load_inhibition(getattr(settings, "inhibition", shipped("inhibition.yaml")), catalog)
-
-    def make_stage(rules: RuleSet, registry: Registry, sky: Sky) -> Stage:
-        return Incidents(rules, registry, inhibition, sky=sky)
-
-    return make_stage
-
-
-@contextmanager
-def _bar(total: float, *, show: bool) -> Iterator[Any]:
-    """Yield a function that is told how much has been played."""
-    if not show:
-        yield lambda _: None
-        return
-    columns = (TextColumn("playing"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-    error = Console(stderr=True)
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=error, transient=True) as progress:
-        task = progress.add_task("playing", total=total)
-        yield lambda done: progress.update(task, completed=done)
+def known_kinds(rule_sets: Sequence[tuple[Path, RuleSet]]) -> None:
+    """Raise ConfigError where a rule finds a kind of fault that the simulators do not know."""
+    problems = [
+        f"{path}: rule '{rule.id}': finds: no kind of fault '{kind}'; known: {', '.join(sorted(KINDS))}"
+        for path, rules in rule_sets
+        for rule in rules
+        for kind in rule.finds
+        if kind not in KINDS or KINDS[kind].confounder
+    ]
+    if problems:
+        raise ConfigError(problems)
 
 
 def show(console: Console, report: Report) -> None:
@@ -178,24 +149,56 @@ def show(console: Console, report: Report) -> None:
             one.name, str(one.recall.of), share(one.recall), share(one.precision), rate(one.false_alarms), pieces
         )
     console.print(table)
+    mute = {f"kind {kind}" for kind in report.made.mute}
+    if mute:
+        told = f"none of these rules may say: {', '.join(report.made.mute)}"
+        console.print("BELOW", style="bold red", end=" ")
+        console.print(told, markup=False, soft_wrap=True)
     for miss in report.card.misses:
+        if miss.about in mute:
+            continue
         reason = f" ({miss.reason})" if miss.reason else ""
         sign, style = ("known", "yellow") if miss.allowed else ("BELOW", "bold red")
         console.print(sign, style=style, end=" ")
-        console.print(
-            f"{miss.about}: {miss.figure} {miss.found:.3g}, floor {miss.floor:.3g}{reason}",
-            markup=False,
-            soft_wrap=True,
-        )
+        console.print(f"{miss.about}: {_figures(miss)}{reason}", markup=False, soft_wrap=True)
     if not report.card.misses:
         console.print("every rule and every kind of fault reaches its floor", style="bold green")
 
 
+def _figures(miss: Miss) -> str:
+    """Return a floor and what was found, as people say them: a share, a rate, or a length of time."""
+    if miss.figure == "delay":
+        return f"delay {told_s(miss.found)}, floor {told_s(miss.floor)}"
+    return f"{miss.figure} {miss.found:.3g}, floor {miss.floor:.3g}"
+
+
+def show_against(console: Console, against: Against) -> None:
+    """Print what the rules gain over the others: a line for each rule that differs, and the kinds of faults."""
+    console.print(f"\nagainst {against.name}, {against.rules} rules, on the same courses", markup=False, soft_wrap=True)
+    if not against.gains and not against.kinds:
+        console.print("no difference: both say the same of every fault, at the same time")
+        return
+    table = Table(
+        "rule", "", "true alerts", "false alarms", "false in 10,000 device-days", "found now", "lost", "sooner"
+    )
+    for one in against.gains:
+        table.add_row(one.rule, one.state, *gain_cells(one, Words("en")))
+    console.print(table)
+    if against.kinds:
+        kinds = Table("kind of fault", "recall before", "now", "delay 95 % before", "now", "incidents before", "now")
+        for before, now in against.kinds:
+            pieces = ["–" if one.fragmentation is None else f"{one.fragmentation:.2f}" for one in (before, now)]
+            spans = [told_s(one.delay.p95_s) for one in (before, now)]
+            kinds.add_row(now.kind, share(before.recall), share(now.recall), *spans, *pieces)
+        console.print(kinds)
+
+
 def write(report: Report, folder: Path) -> None:
-    """Write page, figures and plots."""
+    """Write the page in both languages, figures and plots."""
     (folder / "images").mkdir(parents=True, exist_ok=True)
     (folder / "report-card.json").write_text(report.as_json(), encoding="utf-8")
-    (folder / "report-card.md").write_text(page(report), encoding="utf-8")
+    for name, language in (("report-card.md", "en"), ("report-card.zh.md", "zh")):
+        (folder / name).write_text(page(report, language), encoding="utf-8")
     floors = load_floors(shipped("floors.yaml"))
     for name, svg in pictures(report.card, report.baselines, floors).items():
         (folder / "images" / name).write_text(svg, encoding="utf-8")

@@ -142,3 +142,11 @@ def _crossing(rising: Callable[[float], float], level: float, roof: float) -> fl
         else:
             high = middle
     return (low + high) / 2.0
+
+
+def needed(share: float, confidence: float = CONFIDENCE) -> int:
+    """Return how many trials without a single miss put the whole interval above ``share``: 72 for 0.95.
+
+    Clopper and Pearson's lower end without a miss is the n-th root of half the error.
+    """
+    return math.ceil(math.log((1.0 - confidence) / 2.0) / math.log(share))

@@ -1,24 +1,29 @@
-"""The fixed texts of the report card's page."""
+"""The words of the report card's page, in English and in Chinese: one page, two languages, the same figures."""
 
 from __future__ import annotations
 
+import re
+
+from simulators.card.page_zh import AFTER_ZH, HEAD_ZH, ZH
 from simulators.card.report import Report
 
 HEAD = """# Report card of the rules
 
 Written by `lamplighter rules score`; the same figures stand in [report-card.json](report-card.json). Every rule that is
 shipped is played, in virtual time, through the real engine and its root-cause stage, over simulated cities with faults
-whose truth is known. Rules are tuned on seeds A (1000 and on); what is reported comes from seeds B (2000 and on)."""
+whose truth is known. Rules are tuned on seeds A (1000 and on); what is reported comes from seeds B (2000 and on).
+[中文](report-card.zh.md)"""
 
 AFTER = """## How it is counted
 
-- **An alert is about a fault** when its rule may say that kind of fault (the list of its injector), when both touch a
-  device in common (the alert names the fault's entity, what it is part of, or a part of it), and when it is told while
-  the fault lasts or within a grace after it: the rule's own waiting time and two report intervals, unless
-  `config/floors.yaml` gives another. One alert may be about several faults.
+- **An alert is about a fault** when its rule may say that kind of fault (the list of its injector, or the rule's own
+  `finds`), when both touch a device in common (the alert names the fault's entity, what it is part of, or a part of
+  it), and when it is told while the fault lasts or within a grace after it: the rule's own waiting time and two report
+  intervals, unless `config/floors.yaml` gives another. One alert may be about several faults.
 - **Recall** counts faults that had to be said before their course ended and that at least one reading shows, and of
   those the ones with a notified alert, of their own or of the fault that they are part of. Behind a plus sign stand
-  those that no reading shows or that had time left.
+  those that no reading shows or that had time left. A recall is **proved** where its whole interval lies above the
+  floor, **refuted** where it lies below, and **open** between: so few faults could have turned out so either way.
 - **Precision** counts notified alerts. An alert that another explains (the root-cause stage) is neither right nor
   wrong. An alert beside a confounder, or of a rule that must not say the fault at hand, is false. Courses are much
   richer in faults than a city, so precision in a city is lower: the rate of false alarms is the figure that carries
@@ -34,6 +39,36 @@ AFTER = """## How it is counted
   in them, without those that another explains; each alert is counted for one fault only. **Overlap** is the time in
   which fault and first alert both held, over the time in which either did (median).
 - Neither point-adjusted nor windowed scores are used: they reward alerts at random."""
+
+
+class Words:
+    """The page's words in one language.
+
+    Args:
+        language: ``en`` or ``zh``. Reasons of exceptions, and names of rules and kinds, stay as they are written.
+    """
+
+    def __init__(self, language: str) -> None:
+        self.language = language
+
+    def __call__(self, text: str) -> str:
+        """Return an English text of the page in this language."""
+        return text if self.language == "en" else ZH[text]
+
+    @property
+    def head(self) -> str:
+        """Return what stands above everything."""
+        return HEAD if self.language == "en" else _unbroken(HEAD_ZH)
+
+    @property
+    def after(self) -> str:
+        """Return how it is counted."""
+        return AFTER if self.language == "en" else _unbroken(AFTER_ZH)
+
+
+def _unbroken(text: str) -> str:
+    """Return Chinese text without line breaks within a sentence, which would be shown as spaces."""
+    return re.sub(r"(?<=[^\x00-\x7f])\n *(?=[^\s#\[-])", "", text)
 
 
 def summary_zh(report: Report) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
@@ -13,21 +13,23 @@ import numpy as np
 from alerts.expression_keys import Params
 from alerts.lightgroups import by_grid
 from alerts.offline import Params as OfflineParams
-from alerts.rules import Rule, RuleSet, parse_rules, read_rules
+from alerts.rules import Rule, RuleSet, load_rules, parse_rules, read_rules
 from alerts.spans import report_s
 from devices.kinds import Catalog
 from devices.registry import Registry
 from devices.sky import Sky
 from simulators.card.baselines import NAIVE, RANDOM, load_naivety, naive_rules, random_alerts
 from simulators.card.floors import Floors, load_floors
-from simulators.card.match import Said, match
+from simulators.card.gains import Gains, gains
+from simulators.card.match import Match, Said, match
 from simulators.card.play import Listener, Played, Stage, play
 from simulators.card.tally import Tally, days_by_rule, tally
 from simulators.card.topology import Rows, Topology
 from simulators.course import Course, Size
 from simulators.faults import FAMILIES, KINDS
+from simulators.own_faults import Overlaid, declare, load_own_faults
 
-OURS = "ours"
+OURS, AGAINST = "ours", "against"  # the rules that are scored, and those that they are held against
 SEEDS = {"A": 1_000, "B": 2_000}  # rules are tuned on A, the card is reported on B; the courses count up from here
 SEEDS_MOST = 1_000  # courses of one family, so that A and B never meet
 INTERVALS_OF_GRACE = 2
@@ -57,6 +59,7 @@ class Share(NamedTuple):
 FULL = {
     "lighting": Share(Size(10_000, 14, 100), 2, 300, 120),
     "drainage": Share(Size(30, 60, 50), 2, 300),
+    "seepage": Share(Size(36, 240, 3), 1, 3_600),
     "manholes": Share(Size(2_500, 14, 100), 2, 300),
     "trucks": Share(Size(200, 8, 100), 2, 60),
     "system": Share(Size(1_000, 4, 25), 2, 60),
@@ -65,6 +68,7 @@ FULL = {
 MEDIUM = {
     "lighting": Share(Size(1_500, 3, 15), 1, 300, 120),
     "drainage": Share(Size(12, 14, 12), 1, 600),
+    "seepage": Share(Size(14, 200, 1), 1, 3_600),
     "manholes": Share(Size(500, 4, 15), 1, 300),
     "trucks": Share(Size(40, 2, 12), 1, 60),
     "system": Share(Size(300, 2, 6), 1, 60, 60),
@@ -85,7 +89,7 @@ SPEED = {
 }
 # What a device-day costs beside a lamp's: a truck speaks every 15 seconds and is looked at by a dozen rules, one fix at
 # a time; a station has meters and pumps that speak every minute.
-COSTS = {"trucks": 60.0, "drainage": 40.0, "system": 4.0}
+COSTS = {"trucks": 60.0, "drainage": 40.0, "seepage": 20.0, "system": 4.0}
 PLANS = {"full": FULL, "medium": MEDIUM, "small": SMALL, "speed": SPEED}
 
 
@@ -112,11 +116,13 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """What a card is made from: rules, floors, and how the naive rules are made."""
+    """What a card is made from: rules, floors, how rules are made naive, rules to compare with, faults of one's own."""
 
     rules: Path
     floors: Path
     naive: Path
+    against: Path | None = None
+    faults: Path | None = None
 
 
 @dataclass(slots=True)
@@ -129,6 +135,7 @@ class Dealt:
         readings, devices, days: what was played.
         generating_s, judging_s: CPU seconds, judging by name of the rule set.
         naive_kept: rules that could not be made naive.
+        gains: what the rules gain over those that they are held against.
     """
 
     job: Job
@@ -139,6 +146,7 @@ class Dealt:
     generating_s: float
     judging_s: dict[str, float]
     naive_kept: list[str]
+    gains: Gains = field(default_factory=Gains)
 
 
 def jobs(plan: Mapping[str, Share], seeds: str, families: Iterable[str], *, every_baseline: bool) -> list[Job]:
@@ -191,10 +199,15 @@ def deal(
     course: Course = import_module(f"simulators.courses.{job.family}").build(job.seed, job.size, catalog, rules)
     if job.share.tick_s and hasattr(course, "tick_ms"):
         course.tick_ms = round(job.share.tick_s * 1000)
+    course = overlaid(course, job, files, catalog)
     building = cpu_s() - begun
     stage = stages(rules, course.registry, course.sky) if stages is not None else None
     listeners = {OURS: Listener(rules, course.registry, course.sky, stage)}
     sets, kept = {OURS: rules}, list[str]()
+    if files.against is not None:
+        sets[AGAINST] = load_rules(files.against, catalog)
+        their_stage = stages(sets[AGAINST], course.registry, course.sky) if stages is not None else None
+        listeners[AGAINST] = Listener(sets[AGAINST], course.registry, course.sky, their_stage)
     if job.baselines:
         sets[NAIVE], kept = naive_rules(root, rules, load_naivety(files.naive), catalog)
         listeners[NAIVE] = Listener(sets[NAIVE], course.registry, course.sky)
@@ -204,35 +217,61 @@ def deal(
         rng = np.random.default_rng([job.seed, 77])
         span = (course.start_ms, course.end_ms)
         played.said[RANDOM] = random_alerts(played.said[OURS], rules, course.registry, span, rng)
-    tallies = count(played, sets, floors, catalog)
+    tallies, won = count(played, sets, floors, catalog)
     days = (course.end_ms - course.start_ms) / 86_400_000
     return Dealt(
         job, tallies, played.readings, len(course.registry), days,
-        building + played.generating_s, played.judging_s, kept,
+        building + played.generating_s, played.judging_s, kept, won,
     )  # fmt: skip
 
 
-def count(played: Played, sets: Mapping[str, RuleSet], floors: Floors, catalog: Catalog) -> dict[str, Tally]:
-    """Match what each set of rules has said with the truth, and count."""
+def overlaid(course: Course, job: Job, files: Files, catalog: Catalog) -> Course:
+    """Return the course with the faults of one's own that befall its family, where there are any."""
+    own = load_own_faults(files.faults, catalog) if files.faults is not None else ()
+    declare(own)
+    mine = [one for one in own if one.family == job.family]
+    return Overlaid(course, mine, job.seed, job.size.each) if mine else course
+
+
+def count(
+    played: Played, sets: Mapping[str, RuleSet], floors: Floors, catalog: Catalog
+) -> tuple[dict[str, Tally], Gains]:
+    """Match what each set of rules has said with the truth, count, and compare the two sets where there are two."""
     course, out = played.course, dict[str, Tally]()
-    says = {kind: injector.rules for kind, injector in KINDS.items()}
+    says = said_by(sets.values())
+    grace = graces(sets[OURS], floors, catalog, says)
+    matched: dict[str, tuple[list[Said], Match]] = {}
     for name, rules in sets.items():
         topology = Topology(course.registry, merged_cells(course.registry, rules))
         # What was said of the time before the course begins is not scored: nothing was watched then.
         said: list[Said] = [one for one in played.said[name] if one.told_ms >= course.start_ms]
-        found = match(said, played.faults, topology, says, graces(sets[OURS], floors, catalog))
+        found = match(said, played.faults, topology, says, grace)
+        matched[name] = said, found
         days = days_by_rule(rules, course.registry, played.device_days)
         notices = played.notices.get(name, sum(not one.suppressed for one in said))
         out[name] = tally(course.name, said, played.faults, found, days, course.end_ms, notices)
-    return out
+    if AGAINST not in sets:
+        return out, Gains()
+    return out, gains(played.faults, matched[OURS], matched[AGAINST], course.end_ms)
 
 
-def graces(rules: RuleSet, floors: Floors, catalog: Catalog) -> dict[str, int]:
+def said_by(sets: Iterable[RuleSet]) -> dict[str, tuple[str, ...]]:
+    """Return by kind of fault the rules that may say it: those of its injector, and those that say so themselves."""
+    own = [(rule.id, kind) for rules in sets for rule in rules for kind in rule.finds]
+    return {
+        kind: tuple(dict.fromkeys([*injector.rules, *(rule for rule, told in own if told == kind)]))
+        for kind, injector in KINDS.items()
+    }
+
+
+def graces(
+    rules: RuleSet, floors: Floors, catalog: Catalog, says: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, int]:
     """Return by kind of fault how long after its end an alert may begin: as written, or after its rules' patience."""
     known = {rule.id: rule for rule in rules}
     out: dict[str, int] = {}
-    for kind, injector in KINDS.items():
-        own = [patience_ms(known[rule], catalog) for rule in injector.rules if rule in known]
+    for kind, names in (said_by([rules]) if says is None else says).items():
+        own = [patience_ms(known[rule], catalog) for rule in names if rule in known]
         out[kind] = floors.grace_ms.get(kind, max(own, default=LEAST_GRACE_MS))
     return out
 

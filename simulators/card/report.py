@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from alerts.inhibition import COMMON_CAUSE
 from alerts.rules import RuleSet
 from devices.kinds import Catalog
 from simulators.card.card import Card, make_card
 from simulators.card.floors import Floors
-from simulators.card.plan import OURS, Dealt
+from simulators.card.gains import Against, Gains, kind_gains, rule_gains
+from simulators.card.plan import AGAINST, OURS, Dealt, said_by
 from simulators.card.tally import Tally
 
 
@@ -43,6 +45,7 @@ class Made:
         families: what was played.
         baselined: by family the courses that the baselines were played in.
         naive_kept: rules that could not be made naive.
+        mute: kinds of faults that were played and that none of the rules may say.
     """
 
     seeds: str
@@ -55,6 +58,7 @@ class Made:
     families: dict[str, PlayedFamily]
     baselined: dict[str, int]
     naive_kept: list[str]
+    mute: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,7 @@ class Report:
         card: the shipped rules, over all courses.
         compared: the shipped rules again, over the courses in which the baselines were played.
         baselines: naive and random, over the same courses.
+        against: other rules over the same courses, and what these gain over them; None where none were given.
     """
 
     made: Made
@@ -74,6 +79,7 @@ class Report:
     card: Card
     compared: Card
     baselines: dict[str, Card]
+    against: Against | None = None
 
     def as_json(self) -> str:
         """Return it as JSON text, keys as the attributes."""
@@ -101,24 +107,46 @@ def make_report(
     machine: str,
     wall_s: float,
     processes: int,
+    against: tuple[str, RuleSet] | None = None,
 ) -> Report:
-    """Add up the courses and work out the cards."""
+    """Add up the courses and work out the cards; ``against`` are the name and the rules that were played beside."""
     small = plan == "small"
     order = sorted(dealt, key=lambda one: (one.job.family, one.job.seed))
     both = [one for one in order if one.job.baselines]
     whole, compared = _sum(order, OURS), _sum(both, OURS)
-    names = sorted({name for one in both for name in one.tallies if name != OURS})
+    names = sorted({name for one in both for name in one.tallies if name not in (OURS, AGAINST)})
     made = Made(
         seeds, plan, len(rules), rules_hash(rules), machine, round(wall_s, 1), processes, _played(order),
         {family: sum(one.job.family == family for one in both) for family in {one.job.family: 0 for one in both}},
         sorted({rule for one in both for rule in one.naive_kept}),
+        mute_kinds(whole, rules),
     )  # fmt: skip
     figures = {name: getattr(floors, name) for name in ("recall", "precision", "false_alarms", "fragmentation")}
+    card = make_card(whole, rules, catalog, floors, small=small)
     return Report(
-        made, figures, make_card(whole, rules, catalog, floors, small=small),
+        made, figures, card,
         make_card(compared, rules, catalog, floors, small=small),
         {name: make_card(_sum(both, name), rules, catalog, floors, small=small) for name in names},
+        None if against is None else _against(order, card, rules, against, catalog, floors),
     )  # fmt: skip
+
+
+def mute_kinds(tally: Tally, rules: RuleSet) -> list[str]:
+    """Return the kinds of faults that were played and that no rule of a set may say."""
+    says, known = said_by([rules]), {COMMON_CAUSE, *(rule.id for rule in rules)}
+    return sorted(kind for kind, one in tally.kinds.items() if not known & {*says.get(kind, ()), *one.rules})
+
+
+def _against(
+    dealt: Sequence[Dealt], card: Card, rules: RuleSet, other: tuple[str, RuleSet], catalog: Catalog, floors: Floors
+) -> Against:
+    """Return what the rules gain over others that were played beside them."""
+    name, before = other
+    theirs, won = make_card(_sum(dealt, AGAINST), before, catalog, floors), Gains()
+    for one in dealt:
+        won.add(one.gains)
+    found = rule_gains(card, theirs, (rules, before), won)
+    return Against(name, len(before), rules_hash(before), theirs, found, kind_gains(card, theirs))
 
 
 def _sum(dealt: Sequence[Dealt], name: str) -> Tally:
