@@ -67,8 +67,6 @@ def parse(own: Node, kind: Kind, role: str | None) -> Params:
 class OfflineJudge:
     """Judges one offline rule over all devices of its kind and role, as columns in the order of the live columns."""
 
-    takes_runs = True
-
     def __init__(self, rule: Rule, registry: Registry, sky: Sky) -> None:
         self.rule_id, self.kinds, self.fingerprint = rule.id, (rule.device,), rule.fingerprint
         self._rule, self._registry, self._sky = rule, registry, sky
@@ -77,6 +75,8 @@ class OfflineJudge:
         self._params = params
         kind = registry.catalog[rule.device]
         self._rows = registry.rows_of(rule.device)
+        self._place = np.full(len(registry), -1, dtype=np.intp)
+        self._place[self._rows] = np.arange(len(self._rows))
         role = registry.role[self._rows]
         self._watched = np.ones(len(role), dtype=bool) if rule.role is None else role == kind.roles.index(rule.role)
         after = [params.after.of(report_s(kind, r)) for r in kind.roles]
@@ -92,18 +92,21 @@ class OfflineJudge:
         self._least_ms = int(self._after.min()) if len(role) else 0
         self._looked_ms: int = NEVER
         self._next_ms: int = NEVER  # nothing can be due before this
+        self._came = False  # whether anybody who is offline has been heard in this step
 
-    def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:
-        """Clear devices that report again."""
+    def hear(self, batch: Batch, now_ms: int) -> None:  # noqa: ARG002 - what is late is heard as well
+        """Count the readings of those who are offline: a clock that was set back makes all that it says late."""
         if not self._silent:
-            return []
-        places = fleet.live[self.kinds[0]].local[batch.device]
+            return
+        places = self._place[batch.device]
         back = places[self._offline[places]]
-        if not len(back):
-            return []
         np.add.at(self._heard, back, 1)
-        back = np.unique(back)
-        done = back[self._heard[back] >= self._params.reports]
+        self._came |= len(back) > 0
+
+    def _welcome(self, now_ms: int) -> list[Transition]:
+        """Clear devices that have reported often enough."""
+        self._came = False
+        done = np.flatnonzero(self._offline & (self._heard >= self._params.reports))
         self._offline[done] = False
         self._silent -= len(done)
         self._next_ms = min(self._next_ms, now_ms + self._least_ms)  # it may fall silent again
@@ -112,18 +115,25 @@ class OfflineJudge:
     @property
     def due_ms(self) -> int:
         """Return when a device can have become due, or when the condition of ``while`` is looked at again."""
+        if self._came:
+            return NEVER
+        return self._look_ms
+
+    @property
+    def _look_ms(self) -> int:
         return self._next_ms if self._params.while_ is None or self._looked_ms == NEVER else self._looked_ms + LOOK_MS
 
     def tick(self, fleet: Fleet, now_ms: int) -> list[Transition]:
-        """Call silent devices offline. Looks at all devices only when one can have become due."""
-        if fleet.resumed_ms != now_ms and now_ms < self.due_ms:
-            return []
+        """Clear who reports again, call silent devices offline. Looks at all only when one can have become due."""
+        told = self._welcome(now_ms) if self._came else []
+        if fleet.resumed_ms != now_ms and now_ms < self._look_ms:
+            return told
         self._looked_ms = now_ms
         if self._params.while_ is not None:
             self._hold(fleet, now_ms)
             if now_ms < self._next_ms and fleet.resumed_ms != now_ms:
-                return []
-        return self._look(fleet, now_ms)
+                return told
+        return told + self._look(fleet, now_ms)
 
     def _hold(self, fleet: Fleet, now_ms: int) -> None:
         """Write down for whom 'while' has begun or ceased to hold; whose silence begins to count is due no sooner."""

@@ -103,8 +103,12 @@ class Oracle:
         """
         device = self._devices[row]
         device.seen_ms = now_ms
+        out: list[Told] = []
+        for rule in self._rules:
+            if rule.kind == "offline" and rule.device == device.asset.kind and rule.role in (None, device.asset.role):
+                out += self._heard_again(rule, device, now_ms)
         if late or (device.time_ms is not None and time_ms <= device.time_ms and not ahead):
-            return []
+            return out
         device.time_ms = time_ms
         kind = self._registry.catalog[device.asset.kind]
         trusted = {}
@@ -113,15 +117,10 @@ class Oracle:
             if value is not None and value == value and one.low <= value <= one.high:  # noqa: PLR0124 - NaN
                 trusted[one.name] = value
         device.last.update(trusted)
-        out: list[Told] = []
         for rule in self._rules:
-            if rule.device != kind.name:
-                continue
-            if rule.kind == "expression" and device.asset.role in rule.params.roles:
+            if rule.device == kind.name and rule.kind == "expression" and device.asset.role in rule.params.roles:
                 seen = dict(device.last) if rule.params.carry else trusted
                 out += self._judge(rule, device, kind, seen, time_ms, now_ms)
-            elif rule.kind == "offline" and rule.role in (None, device.asset.role):
-                out += self._heard_again(rule, device, now_ms)
         return out
 
     def _judge(  # noqa: PLR0911 - plain ifs are the point
