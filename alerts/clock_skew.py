@@ -2,7 +2,8 @@
 
 Rows that are late are not judged by other rules, and a clock that was set back makes all of them late; so this rule
 hears every row. Of several readings that come in one step the one dated best counts: a device that sends what it had
-stored up has no wrong clock.
+stored up has no wrong clock. What is dated ahead needs few messages: nothing that was held up on its way comes from the
+future.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from alerts.judge import State
 from alerts.messages import transition
 from alerts.places import ids_of, places_of
 from alerts.rules import Rule
+from alerts.saved import take_over
 from alerts.spans import duration_ms
 from devices.batch import Batch
 from devices.kinds import Kind
@@ -28,7 +30,7 @@ from devices.yamlfile import Node
 
 VALUES = ("offset_min", "wrong", "messages")
 RING = 32  # messages that can be remembered of each device: the bits of a number
-_STORED = ("ring", "offset_ms", "since_ms", "alerted", "onset_ms")
+_STORED = ("ring", "fore", "offset_ms", "since_ms", "alerted", "onset_ms")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,25 +41,29 @@ class Params:
         ahead_ms, behind_ms: dated so long after, or before, the arrival is wrong.
         messages: how many are looked at.
         wrong: so many of them, dated wrongly, are an alert.
+        ahead_messages: so many in a row that are dated ahead are one too; it ends when as many in a row are right.
     """
 
     ahead_ms: int
     behind_ms: int
     messages: int
     wrong: int
+    ahead_messages: int
 
 
 def parse(own: Node, kind: Kind, role: str | None) -> Params:  # noqa: ARG001 - as all kinds of rules
     """Check a clock rule's own keys. Raises ConfigError naming file, line and key."""
-    own.only("ahead", "behind", "messages", "wrong")
+    own.only("ahead", "behind", "messages", "wrong", "ahead_messages")
     ahead, behind = own.get("ahead"), own.get("behind")
     messages = _whole(own.get("messages"), 20, RING)
     wrong = _whole(own.get("wrong"), messages // 2 + 1, messages)
+    row = _whole(own.get("ahead_messages"), min(3, messages), messages)
     return Params(
         120_000 if ahead is None else duration_ms(ahead),
         600_000 if behind is None else duration_ms(behind),
         messages,
         wrong,
+        row,
     )
 
 
@@ -81,11 +87,13 @@ class ClockSkewJudge:
         self._params = rule.params
         n = len(registry)
         self.ring = np.zeros(n, dtype=np.uint32)  # the newest message is the lowest bit, 1 where it was dated wrongly
+        self.fore = np.zeros(n, dtype=np.uint32)  # the same for those that were dated ahead
         self.step_ms = np.full(n, -1, dtype=np.int64)  # when the newest one came
         self.offset_ms = np.zeros(n, dtype=np.int64)  # by how much it was dated wrongly
         self.since_ms, self.onset_ms = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
         self.alerted = np.zeros(n, dtype=np.bool_)
         self._mask = np.uint32((1 << self._params.messages) - 1)
+        self._row = np.uint32((1 << self._params.ahead_messages) - 1)
         self._heard: list[npt.NDArray[np.intp]] = []  # rows to be judged at the end of the step
 
     def hear(self, batch: Batch, now_ms: int) -> None:
@@ -102,12 +110,13 @@ class ClockSkewJudge:
         order = np.lexsort((np.abs(offset), batch.device))
         device = batch.device[order]
         best = order[np.r_[True, device[1:] != device[:-1]]]  # of each device the row that is dated best
-        at, offset, wrong = batch.device[best].astype(np.intp), offset[best], beyond[best] > 0
+        at, offset = batch.device[best].astype(np.intp), offset[best]
         again = self.step_ms[at] == now_ms
         better = ~again | (np.abs(offset) < np.abs(self.offset_ms[at]))
-        ring = np.where(again, self.ring[at] >> np.uint32(1), self.ring[at])
-        bit = np.where(again & ~better, self.ring[at] & np.uint32(1), wrong).astype(np.uint32)
-        self.ring[at] = ((ring << np.uint32(1)) | bit) & self._mask
+        for ring, odd in ((self.ring, beyond[best] > 0), (self.fore, offset > p.ahead_ms)):
+            past = np.where(again, ring[at] >> np.uint32(1), ring[at])
+            bit = np.where(again & ~better, ring[at] & np.uint32(1), odd).astype(np.uint32)
+            ring[at] = ((past << np.uint32(1)) | bit) & self._mask
         self.offset_ms[at] = np.where(better, offset, self.offset_ms[at])
         self.step_ms[at] = now_ms
         self._heard.append(at)
@@ -126,8 +135,10 @@ class ClockSkewJudge:
         odd = _bits(self.ring[at])
         begins = (odd > 0) & (self.since_ms[at] == 0)
         self.since_ms[at] = np.where(odd == 0, 0, np.where(begins, now_ms, self.since_ms[at]))
-        fires = ~self.alerted[at] & (odd >= self._params.wrong)
-        clears = self.alerted[at] & (odd <= self._params.messages - self._params.wrong) & ((self.ring[at] & 1) == 0)
+        ahead = (self.fore[at] & self._row) == self._row
+        fires = ~self.alerted[at] & ((odd >= self._params.wrong) | ahead)
+        right = (self.ring[at] & self._row) == 0
+        clears = self.alerted[at] & (odd <= self._params.messages - self._params.wrong) & right
         self.onset_ms[at[fires]] = self.since_ms[at[fires]]
         self.alerted[at] = (self.alerted[at] | fires) & ~clears
         order = np.flatnonzero(fires | clears)
@@ -155,8 +166,9 @@ class ClockSkewJudge:
     def load(self, state: State) -> None:
         """Take over a saved state; devices that no longer exist are let go."""
         found = places_of(self._registry, np.arange(len(self._registry)), state["ids"])
-        for name in _STORED:
-            getattr(self, name)[found[found >= 0]] = state[name][found >= 0]
+        take_over(
+            {name: getattr(self, name) for name in _STORED}, state, "", found[found >= 0], np.flatnonzero(found >= 0)
+        )
 
 
 def _bits(ring: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:

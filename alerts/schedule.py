@@ -31,10 +31,11 @@ from devices.sky import Sky
 from devices.transition import ACTIVE, CLEARED, Transition
 from devices.yamlfile import Node
 
-VALUES = ("late_on", "early_off", "late_off", "day_burn", "off_by_min")
-WATCHED = ("late_on", "early_off", "late_off", "day_burn")
+VALUES = ("late_on", "early_off", "late_off", "early_on", "day_burn", "off_by_min")
+WATCHED = ("late_on", "early_off", "late_off", "early_on", "day_burn")
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Params:
     Attributes:
         watch: what is looked for, of WATCHED.
         late_on_ms, early_off_ms, late_off_ms: what a clock may be off.
+        early_on_ms: so much earlier than due a contactor may close, for clouds and photocells.
         sun_deg: the sun's altitude above which burning is burning by day.
         share: of the lamps heard, that must be commanded on for the cabinet to count as called for.
         fresh: of cabinet or lamp, silent for longer is unknown.
@@ -54,6 +56,7 @@ class Params:
     late_on_ms: int = 600_000
     early_off_ms: int = 600_000
     late_off_ms: int = 1_800_000
+    early_on_ms: int = 2_700_000
     sun_deg: float = 3.0
     share: float = 0.5
     fresh: Span = FRESH
@@ -66,13 +69,14 @@ def parse(own: Node, kind: Kind, role: str | None) -> Params:  # noqa: ARG001 - 
         raise own.error(f"{kind.name} does not report contactor_on: nothing says when it switches")
     plain = Params()
     keys = Keys(
-        own, "watch", "late_on", "early_off", "late_off", "sun_deg", "share", "fresh", "every"
+        own, "watch", "late_on", "early_off", "late_off", "early_on", "sun_deg", "share", "fresh", "every"
     )  # fmt: skip
     params = Params(
         watch=keys.read("watch", plain.watch, _watched),
         late_on_ms=keys.length("late_on", plain.late_on_ms),
         early_off_ms=keys.length("early_off", plain.early_off_ms),
         late_off_ms=keys.length("late_off", plain.late_off_ms),
+        early_on_ms=keys.length("early_on", plain.early_on_ms),
         sun_deg=keys.number("sun_deg", plain.sun_deg, -18, 90),
         share=keys.number("share", plain.share, 0.01, 1),
         fresh=keys.read("fresh", plain.fresh, span),
@@ -113,7 +117,7 @@ class ScheduleJudge:
         ]
         self._standing = Standing([f"device:{name}" for name in names], rule.for_ms, rule.keep_ms)
         self._pace = Every(params.every_ms)
-        self._seen_ms = {state: np.zeros(len(self._boxes), dtype=np.int64) for state in ("closed", "open")}
+        self._seen_ms = {state: np.zeros(len(self._boxes), dtype=np.int64) for state in ("closed", "open", "shut")}
 
     def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:  # noqa: ARG002 - judged on ticks only
         """Do nothing: the fleet keeps the readings, the tick looks at the contactors."""
@@ -135,8 +139,7 @@ class ScheduleJudge:
         at = live.local[self._boxes]
         closed = live.column("contactor_on")[at]
         closed = np.where(now_ms - live.seen_ms[at] < self._fresh_ms[0], closed, np.nan)
-        self._seen_ms["closed"][closed == 1.0] = now_ms
-        self._seen_ms["open"][closed == 0.0] = now_ms
+        self._look(closed, now_ms)
         wrong, off_by = self._compare(closed, self._called(fleet, now_ms), now_ms)
         bad = np.any([wrong[name] for name in p.watch], axis=0)
         good = ~np.isnan(closed) & ~bad
@@ -151,10 +154,17 @@ class ScheduleJudge:
                 told.append(transition(*about, int(self._standing.onset_ms[k]), values))
         return told
 
+    def _look(self, closed: Floats, now_ms: int) -> None:
+        """Note who was seen closed and open, and since when those that are closed have been: at first sight of it."""
+        shut, seen = closed == 1.0, self._seen_ms
+        fresh = shut & (seen["open"] >= seen["closed"])
+        seen["shut"][fresh] = now_ms
+        seen["closed"][shut], seen["open"][closed == 0.0] = now_ms, now_ms
+
     def _limit(self, values: Mapping[str, float]) -> float:
         p = self._params
-        limit = p.late_on_ms if values["late_on"] else p.early_off_ms if values["early_off"] else p.late_off_ms
-        return limit / 60_000
+        limits = {"late_on": p.late_on_ms, "early_off": p.early_off_ms, "early_on": p.early_on_ms}
+        return next((limit for name, limit in limits.items() if values[name]), p.late_off_ms) / 60_000
 
     def _called(self, fleet: Fleet, now_ms: int) -> Floats:
         """Return whether the cabinet's lamps say that they are commanded on, NaN where none is heard."""
@@ -185,8 +195,24 @@ class ScheduleJudge:
             "late_off": ~night & burns & (called != 0.0) & (off_for > p.late_off_ms) & (self._seen_ms["open"] < ended),
             "day_burn": ~night & burns & (called != 1.0) & (off_for > p.late_off_ms // 2) & high,
         }
-        off_by = np.where(wrong["late_on"], on_for, np.where(wrong["early_off"], left, off_for)) / 60_000.0
-        return wrong, off_by
+        early = self._early(~night & burns & (called != 0.0) & (self._seen_ms["open"] >= ended), closed, now_ms)
+        wrong["early_on"] = early > 0
+        off_by = np.where(wrong["late_on"], on_for, np.where(wrong["early_off"], left, off_for))
+        return wrong, np.where(early > 0, early, off_by) / 60_000.0
+
+    def _early(self, on_by_day: Mask, closed: Floats, now_ms: int) -> Ints:
+        """Return by how much each contactor that is on by day is closed too early, milliseconds; 0 for no such.
+
+        Where half of the others are closed too, somebody has switched the city on, for the sky is dark.
+        """
+        soon_ms = now_ms + self._params.early_on_ms
+        begins, _, _ = self._sky.nights(self._boxes, np.full(len(self._boxes), soon_ms, dtype=np.int64))
+        begins = np.broadcast_to(begins, len(self._boxes))
+        shut, known = closed == 1.0, ~np.isnan(closed)
+        alone = 2 * (np.count_nonzero(shut) - shut) < np.maximum(np.count_nonzero(known) - known, 1)
+        early = begins - self._seen_ms["shut"]
+        told = on_by_day & (begins > now_ms) & (early > self._params.early_on_ms) & alone
+        return np.where(told, early, 0)
 
     def open(self) -> Mapping[str, int]:
         """Return the cabinets with an open alert, with the onset of each."""

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alerts.columns import LiveColumns
+from alerts.every import Every
 from alerts.fleet import NEVER, NEVER_AGAIN, Fleet
 from alerts.judge import State
 from alerts.messages import transition
@@ -94,7 +95,7 @@ class SourceSilentJudge:
         self._scopes = [_scope(registry, name) for name in p.scopes]
         self._since = np.full(n, NEVER, dtype=np.int64)  # host time since which each one's condition has held
         self._least = int(np.floor(p.share * p.children)) + 1  # no source is silent with fewer
-        self._next_ms: int = NEVER
+        self._pace = Every(p.every_ms)
         self._looked_ms: int = NEVER
 
     def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:  # noqa: ARG002 - judged on ticks
@@ -104,14 +105,13 @@ class SourceSilentJudge:
     @property
     def due_ms(self) -> int:
         """Return when sources are looked at again."""
-        return self._next_ms
+        return self._pace.next_ms
 
     def tick(self, fleet: Fleet, now_ms: int) -> list[Transition]:
         """Look at all sources, at most once in ``every``."""
-        first = self._next_ms == NEVER
-        if not first and now_ms < self._next_ms and self._next_ms - now_ms <= self._params.every_ms:
+        if not self._pace.due(now_ms):
             return []
-        self._next_ms = (now_ms // self._params.every_ms + 1) * self._params.every_ms
+        first = self._looked_ms == NEVER
         seen = np.full(len(self._registry), NEVER, dtype=np.int64)
         for kind in self._kinds:
             live = fleet.live[kind.name]
@@ -161,7 +161,8 @@ class SourceSilentJudge:
             fire = ~scope.alerted & bad & (now_ms - scope.since_ms >= self._rule.for_ms)
             clear = back & (now_ms - scope.back_ms >= self._rule.keep_ms)
             for at in np.flatnonzero(fire).tolist():
-                scope.onset_ms[at] = int(seen[silent & ~inside & (scope.member == at)].max())
+                last = np.maximum(seen, self._since)  # who was not meant to report before is silent from then on
+                scope.onset_ms[at] = int(last[silent & ~inside & (scope.member == at)].max())
             told += [
                 self._tell(scope, at, mine, silent, now_ms, fired=bool(fire[at]))
                 for at in np.flatnonzero(fire | clear).tolist()
@@ -224,7 +225,7 @@ class SourceSilentJudge:
         """Return the state of every source and of every device with a condition."""
         at = np.flatnonzero(self._since != NEVER)
         kept: State = {
-            "next_ms": np.array([self._next_ms, self._looked_ms], dtype=np.int64),
+            "next_ms": np.array([self._pace.next_ms, self._looked_ms], dtype=np.int64),
             "ids": ids_of(self._registry, at),
             "since": self._since[at],
         }
@@ -237,7 +238,8 @@ class SourceSilentJudge:
 
     def load(self, state: State) -> None:
         """Take over a saved state; sources and devices that no longer exist are let go."""
-        self._next_ms, self._looked_ms = (int(one) for one in state["next_ms"].astype(np.int64))
+        self._pace.load(state)
+        self._looked_ms = int(state["next_ms"].astype(np.int64)[1])
         found = places_of(self._registry, np.arange(len(self._registry)), state["ids"])
         self._since[found[found >= 0]] = state["since"][found >= 0]
         for name, scope in zip(self._params.scopes, self._scopes, strict=True):

@@ -171,7 +171,9 @@ class ClockTwin:
     behind_ms: int
     messages: int
     wrong: int
+    ahead_messages: int = 3
     past: list[bool] = field(default_factory=list)
+    fore: list[bool] = field(default_factory=list)
     since_ms: int = 0
     onset_ms: int = 0
     active: bool = False
@@ -180,15 +182,17 @@ class ClockTwin:
         """Take in what one step brings of the device: the times at which its readings were dated."""
         best = min((sent - now_ms for sent in sent_ms), key=abs)
         self.past = [*self.past, best > self.ahead_ms or -best > self.behind_ms][-self.messages :]
+        self.fore = [*self.fore, best > self.ahead_ms][-self.ahead_messages :]
         odd = sum(self.past)
         if odd == 0:
             self.since_ms = 0
         elif self.since_ms == 0:
             self.since_ms = now_ms
-        if not self.active and odd >= self.wrong:
+        ahead = len(self.fore) == self.ahead_messages and all(self.fore)
+        if not self.active and (odd >= self.wrong or ahead):
             self.active, self.onset_ms = True, self.since_ms
             return Event(active=True, at_ms=now_ms, onset_ms=self.onset_ms)
-        if self.active and odd <= self.messages - self.wrong and not self.past[-1]:
+        if self.active and odd <= self.messages - self.wrong and not any(self.past[-self.ahead_messages :]):
             self.active = False
             return Event(active=False, at_ms=now_ms, onset_ms=self.onset_ms, reason="recovered")
         return None
