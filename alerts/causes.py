@@ -37,6 +37,7 @@ class Found:
         onset_ms, cause, count, of, boxes, pole: as it was told.
         open: whether people can have heard of it.
         well_ms: since when hardly any of it is out, 0 for not.
+        rests: it was open when the lamps were switched off: what has become of it shows when they burn again.
     """
 
     since_ms: int
@@ -48,6 +49,7 @@ class Found:
     pole: int
     open: bool = False
     well_ms: int = 0
+    rests: bool = False
 
 
 class Causes:
@@ -81,7 +83,8 @@ class Causes:
         self._note_supply(spread, now_ms)
         lamps = self._lamps.look(fleet, now_ms, self._away_ms[self._tree.cabinet]) if len(self._lamps.rows) else None
         if lamps is None:
-            return list(self._over(now_ms, "schedule_off"))
+            self._rest(list(self.found))
+            return []
         if not self.found and np.count_nonzero(lamps.out) < self._settings.least and not spread.dark.any():
             return []
         seen = {one.node: one for one in self._explainer.highest(lamps, spread, fleet)}
@@ -116,7 +119,7 @@ class Causes:
             elif not held.open:  # until it is told, more becomes known
                 held.onset_ms, held.cause, held.pole = one.onset_ms, one.cause, one.pole
                 held.count, held.of, held.boxes = one.count, one.of, one.boxes
-            held.well_ms = 0
+            held.well_ms, held.rests = 0, False
             held.since_ms = min(held.since_ms, now_ms)
             if not held.open and now_ms - held.since_ms >= self._settings.hold_ms and not self._below_open(name):
                 held.open = True
@@ -129,12 +132,14 @@ class Causes:
     def _ended(
         self, seen: Mapping[str, Seen], lamps: Evidence, boxes: Evidence, now_ms: int
     ) -> Iterator[Transition]:  # fmt: skip
+        self._rest([name for name in self.found if name not in seen and not lamps.judged[self._below(name)].any()])
         for name in [one for one in self.found if one not in seen]:
             held = self.found[name]
             if not held.open:
                 del self.found[name]
                 continue
-            if self._left(name, lamps.out, boxes.dark) > self._settings.clear_share * held.count:
+            left = self._left(name, lamps.out, boxes.dark)
+            if left > self._settings.clear_share * held.count or not self._shows(name, held, lamps, now_ms):
                 held.well_ms = 0
                 continue
             held.well_ms = min(held.well_ms, now_ms) or now_ms
@@ -145,20 +150,39 @@ class Causes:
     def _left(self, name: str, out: Mask, down: Mask) -> int:
         """Return how many lamps below a node are out still, all of a cabinet that is down among them."""
         tree = self._tree
-        boxes = tree.inside(name)
+        boxes, lamps = tree.inside(name), self._below(name)
         if name.startswith("circuit:"):
-            return int(np.count_nonzero(out & (tree.circuit == tree.circuits.index(name))))
+            return int(np.count_nonzero(out & lamps))
         whole = down & boxes
-        lamps = boxes[tree.cabinet]
         if name.startswith(("district:", "city:")) and self.found[name].cause not in SPEECH:
             return int(tree.size_of_cabinet[whole].sum())  # lamps may take a report to say so; cabinets do not
         return int(np.count_nonzero((out | down[tree.cabinet]) & lamps))
 
-    def _over(self, now_ms: int, reason: str) -> Iterator[Transition]:
-        found, self.found = self.found, {}
-        for name, held in found.items():
-            if held.open:
-                yield self._tell(name, held, now_ms, reason)
+    def _below(self, name: str) -> Mask:
+        """Return which lamps lie below a node, (lamps,)."""
+        if name.startswith("circuit:"):
+            return np.equal(self._tree.circuit, self._tree.circuits.index(name))
+        return self._tree.inside(name)[self._tree.cabinet]
+
+    def _rest(self, names: list[str]) -> None:
+        """Keep what people were told of until lamps are to burn again: by day nobody can tell whether they would."""
+        for name in names:
+            held = self.found[name]
+            held.well_ms, held.rests = 0, True
+            if not held.open:
+                del self.found[name]
+
+    def _shows(self, name: str, held: Found, lamps: Evidence, now_ms: int) -> bool:
+        """Return whether it shows what has become of a node since the lamps were switched on again."""
+        if not held.rests:
+            return True
+        mine = self._below(name) & lamps.judged
+        on_for = self._sky.switched_on_for_ms(self._tree.lamps[mine], now_ms)
+        unknown = np.count_nonzero(lamps.well[mine] <= now_ms - on_for)
+        return bool(
+            mine.any()
+            and (unknown <= self._settings.clear_share * held.count or on_for.min() > self._lamps.patience_ms)
+        )
 
     def _tell(self, name: str, held: Found, at_ms: int, over: str = "") -> Transition:
         about = {"count": held.count, "of": held.of, "boxes": held.boxes, "pole": held.pole}

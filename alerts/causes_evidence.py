@@ -61,12 +61,16 @@ class Witnesses:
         watched: what is looked for.
         registry: of the city.
         rows: (n,) registry rows, in ascending order.
+
+    Attributes:
+        patience_ms: whoever says nothing for longer is silent, milliseconds.
     """
 
     def __init__(self, watched: Watched, registry: Registry, rows: Rows) -> None:
         self._watched, self._registry, self.rows = watched, registry, rows
         kind = registry.catalog[watched.device]
         self._interval = round(kind.report_s[kind.roles.index(watched.role)] * 1000)
+        self.patience_ms = round(MISSED * self._interval)
         self.read, self.good, self.bad = (np.full(len(rows), NEVER, dtype=np.int64) for _ in _KEPT)
 
     def look(self, fleet: Fleet, now_ms: int, since_ms: Ints | None = None) -> Evidence | None:
@@ -94,7 +98,7 @@ class Witnesses:
         fresh = judged & (time > since)  # what was said before the lamps were switched on says nothing
         self._remember(fresh & yes, fresh & no, time)
         heard = np.maximum(np.maximum(seen, fleet.resumed_ms), since)
-        silent = judged & (seen != NEVER) & (now_ms - heard > MISSED * self._interval)
+        silent = judged & (seen != NEVER) & (now_ms - heard > self.patience_ms)
         dark = fresh & yes
         shown = dark & (self.bad != NEVER)
         low = np.where(shown, np.maximum(self.good, since), np.maximum(time, since))
