@@ -2,7 +2,8 @@
 
 EEMUA 191: one alarm in ten minutes is manageable in the long run, ten in ten minutes are a flood, which is over below
 five; ISA-18.2: less than one per cent of the time in floods, alerts that stand for more than a day are stale, three
-changes within a minute are chatter (docs/sources.md).
+changes within a minute are chatter, and about 5 per cent of alarms should be of high priority, 15 of medium
+(docs/sources.md).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alerts.policy import Flood
+from devices.transition import SEVERITIES
 
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 STEADY_MS = 10 * MINUTE_MS  # the budget: one alarm in so long for each operator
@@ -33,6 +35,7 @@ class Told:
     rule: str
     entity: str
     alarm: bool  # a beginning: what EEMUA counts
+    severity: str = SEVERITIES[-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class Budget:
         desks: by receiver, the busiest first.
         worst: (rule, entity, alarms), the ten that were told most often.
         worst_share: their share of all alarms, 0 to 1.
+        severities: alarms by severity, the gravest first; those of which there was none left out.
         chattering: (rule, entity, changes) of those that changed three times or more within a minute, most first.
         standing: alerts that are open now, and of these for longer than a day.
         stale: of them, for longer than a day.
@@ -80,6 +84,7 @@ class Budget:
     desks: tuple[Desk, ...]
     worst: tuple[tuple[str, str, int], ...]
     worst_share: float
+    severities: Mapping[str, int]
     chattering: tuple[tuple[str, str, int], ...]
     standing: int
     stale: int
@@ -106,8 +111,10 @@ def reckon(
     for one in told:
         by_receiver[one.receiver].append(one)
     desks = [_desk(name, notices, from_ms, until_ms, flood) for name, notices in by_receiver.items()]
-    events = {(one.rule, one.entity, one.at_ms) for one in told if one.alarm}  # one alarm, however many were told
+    # One alarm, however many were told.
+    events = {(one.rule, one.entity, one.at_ms): one.severity for one in told if one.alarm}
     counts = Counter((rule, entity) for rule, entity, _ in events)
+    grave = Counter(events.values())
     ranked = sorted(counts.items(), key=lambda each: (-each[1], each[0]))[:WORST]
     chatter = [(*pair, _densest(times)) for pair, times in changes.items()]
     since = list(open_since_ms)
@@ -117,6 +124,7 @@ def reckon(
         tuple(sorted(desks, key=lambda each: (-each.alarms, each.receiver))),
         tuple((*pair, number) for pair, number in ranked),
         sum(number for _, number in ranked) / len(events) if events else 0.0,
+        {name: grave[name] for name in SEVERITIES if grave[name]},
         tuple(sorted((one for one in chatter if one[2] >= CHATTER), key=lambda each: (-each[2], each[0], each[1]))),
         len(since),
         sum(until_ms - at > STALE_MS for at in since),

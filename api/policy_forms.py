@@ -144,7 +144,8 @@ class BudgetForm(Form):
     until_ms: int
     desks: list[DeskForm]
     worst: list[ActorForm] = Field(description="The ten that were told most often.")
-    worst_share: float
-    chattering: list[ActorForm]
+    worst_share: float = Field(description="Of the ten, of all alarms.")
+    severities: dict[str, int] = Field(description="Alarms by severity; EEMUA 191: about 5, 15 and 80 of a hundred.")
+    chattering: list[ActorForm] = Field(description="Those that changed three times or more within a minute.")
     standing: int
     stale: int = Field(description="Open for longer than a day.")

@@ -175,6 +175,9 @@ def budget(
             f"  {desk.receiver}: {desk.alarms} alarms, {desk.notices} notices; last ten minutes {desk.last_10_min}, "
             f"worst {desk.peak_10_min}; {desk.budget_share:.2f} of the budget; {100 * desk.flood_share:.1f} % in floods"
         )
+    if found.severities:
+        parts = ", ".join(f"{number} {name}" for name, number in found.severities.items())
+        typer.echo(f"  {parts}; the ten below make {100 * found.worst_share:.0f} % of all")
     for rule, entity, number in found.worst:
         typer.echo(f"  {number:>5} × {rule} on {entity}")
     for rule, entity, number in found.chattering[:10]:

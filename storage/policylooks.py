@@ -199,16 +199,16 @@ class PolicyLooks:
         found = self._notices(sent & box.c.alert_id.in_(open_ids), LOOKED_AT * 10)
         return list({one.transition.alert_id: one.transition for one in found}.values())
 
-    def told(self, since_ms: int) -> list[tuple[int, str, str, str, bool]]:
-        """Return what people were told since then: time, receiver, rule, entity, and whether it was a beginning."""
+    def told(self, since_ms: int) -> list[tuple[int, str, str, str, bool, str]]:
+        """Return what people were told since then: time, receiver, rule, entity, if it was a beginning, severity."""
         box = tables.outbox
-        rule, entity = box.c.notice["rule"].as_string(), box.c.notice["entity"].as_string()
-        query = select(box.c.created_ms, box.c.receiver, rule, entity, box.c.state).where(
+        rule, entity, grave = (box.c.notice[name].as_string() for name in ("rule", "entity", "severity"))
+        query = select(box.c.created_ms, box.c.receiver, rule, entity, box.c.state, grave).where(
             box.c.created_ms > since_ms, box.c.status.in_(COUNTED)
         )
         with self._database.reading() as connection:
             found = connection.execute(query.limit(BUDGETED)).all()
-        return [(at, who, rule, entity, state == ACTIVE) for at, who, rule, entity, state in found]
+        return [(at, who, rule, entity, state == ACTIVE, grave) for at, who, rule, entity, state, grave in found]
 
     def all_changes(self, since_ms: int) -> dict[tuple[str, str], list[int]]:
         """Return when alerts began and ended since then, by rule and entity."""

@@ -203,6 +203,7 @@ export interface Budget {
   desks: Desk[]
   worst: Actor[]
   worst_share: number
+  severities: Record<string, number>
   chattering: Actor[]
   standing: number
   stale: number

@@ -11,7 +11,7 @@ export const phrases = {
     holds: '生效中', will_hold: '未开始', end_now: '结束', by: '操作人', on_duty: '当前值班', duty_none: '未设置值班表', nobody: '无人值班', fallback: '替补', gap: '无人时段', profiles: '预案与气象预警', warning: '预警等级',
     warning_none: '无', warning_blue: '蓝色', warning_yellow: '黄色', warning_orange: '橙色', warning_red: '红色', profile_on: '生效', profile_off: '未生效', profiles_none: '未设置预案', switch_to: '切换为',
     budget: '告警负荷', budget_short: '近 10 分钟通知', budget_note: 'EEMUA 191:每位操作员长期每 10 分钟 1 条;10 分钟 10 条即为告警洪水。', flood: '告警洪水', over_budget: '超过 1 条', within_budget: '正常', receiver: '接收人', last_10: '近 10 分钟', per_hour: '每小时(上限 6)', peak_10: '最差 10 分钟', flood_share: '洪水时间(应<1%)',
-    worst: '通知最多的告警', worst_share: '占全部', times: '次', chattering: '频繁抖动(一分钟内 3 次以上)', standing: '未解除', stale: '超过 24 小时', nobody_told: '该时段没有通知', all_told: '共通知',
+    split: '按级别(紧急与重要宜约占 5% 与 15%)', worst: '通知最多的告警', worst_share: '占全部', times: '次', chattering: '频繁抖动(一分钟内 3 次以上)', standing: '未解除', stale: '超过 24 小时', nobody_told: '该时段没有通知', all_told: '共通知',
   },
   en: {
     incident: 'Incident', crew: 'crew', devices: 'devices', alerts_count: 'alerts', explained: 'explained', explained_these: 'Explained by the above, nobody is told of them:', not_shown: 'not shown',
@@ -24,6 +24,6 @@ export const phrases = {
     holds: 'Holds', will_hold: 'Not yet', end_now: 'End', by: 'By', on_duty: 'On duty now', duty_none: 'No roster is set', nobody: 'Nobody', fallback: 'fallback', gap: 'nobody from', profiles: 'Profiles and weather warning', warning: 'Warning level',
     warning_none: 'None', warning_blue: 'Blue', warning_yellow: 'Yellow', warning_orange: 'Orange', warning_red: 'Red', profile_on: 'in force', profile_off: 'not in force', profiles_none: 'No profile is set', switch_to: 'Switch to',
     budget: 'Alarm budget', budget_short: 'told in 10 min', budget_note: 'EEMUA 191: an operator bears one alarm in ten minutes for long; ten in ten minutes are a flood.', flood: 'Flood', over_budget: 'Above one', within_budget: 'Fine', receiver: 'Receiver', last_10: 'Last 10 min', per_hour: 'An hour (6 at most)', peak_10: 'Worst 10 min', flood_share: 'Time in flood (below 1%)',
-    worst: 'Told most often', worst_share: 'of all', times: 'times', chattering: 'Chattering (3 changes within a minute)', standing: 'Open', stale: 'for longer than 24 h', nobody_told: 'Nobody was told anything in this time', all_told: 'told in all',
+    split: 'By severity (about 5% and 15% should be the gravest two)', worst: 'Told most often', worst_share: 'of all', times: 'times', chattering: 'Chattering (3 changes within a minute)', standing: 'Open', stale: 'for longer than 24 h', nobody_told: 'Nobody was told anything in this time', all_told: 'told in all',
   },
 } as const

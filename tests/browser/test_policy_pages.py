@@ -97,6 +97,7 @@ def test_the_budget_says_in_the_head_and_on_its_page_when_there_is_a_flood(serve
     expect(page.locator("[data-worst]")).to_have_count(len(budget.worst))
     expect(page.locator("[data-worst]").first).to_contain_text("井盖打开 · cover-000")
     expect(page.locator("[data-standing]")).to_have_text(str(budget.standing))
+    expect(page.locator("[data-split]")).to_contain_text(f"紧急 {budget.severities['critical']} (100%)")
     assert budget.desks[0].last_10_min >= 10
     page.get_by_role("button", name="7 天").click()
     expect(desk.locator("td").nth(2)).not_to_have_text(f"{budget.desks[0].per_hour:.1f}")

@@ -51,6 +51,14 @@ def test_the_ten_worst_are_named_once_however_many_receivers_were_told() -> None
     assert found.worst_share == pytest.approx(14 / 25)
 
 
+def test_alarms_are_split_by_severity_each_counted_once() -> None:
+    grave = [Told(T0, who, "gas_h2s", "device:a", alarm=True, severity="critical") for who in ("x", "y")]
+    mild = [Told(T0 + n, "x", "lamp_out", f"device:{n}", alarm=True, severity="minor") for n in range(3)]
+    over = [Told(T0 + 9, "x", "door_open", "device:b", alarm=False, severity="major")]
+    found = reckon(mild + grave + over, {}, [], T0, T0 + HOUR, Flood())
+    assert list(found.severities.items()) == [("critical", 1), ("minor", 3)]
+
+
 def test_chatter_and_stale_alerts_are_counted() -> None:
     changes = {("a", "x"): [T0, T0 + 20_000, T0 + 50_000], ("b", "x"): [T0, T0 + 50_000, T0 + 170_000]}
     found = reckon([], changes, [T0 - 2 * DAY, T0], T0, T0 + HOUR, Flood())
