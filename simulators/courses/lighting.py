@@ -142,8 +142,6 @@ class _Script:
             self._add(kind, f"circuit:{box.id}/{name}", span, poles[first:], rule="loop_current" if box.silent else "")
         elif kind.effect in ("packet_loss", "rain_leakage"):
             self._add(kind, own, span, box.lamps)
-        elif kind.kind == "schedule_lost" and box.silent:
-            self._add(kind, own, span, (box.id,), rule="cabinet_dark")
         else:
             self._add(kind, own, span, (box.id,))
 

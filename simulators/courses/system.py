@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from alerts.rules import RuleSet
+from alerts.spans import report_s
 from devices.kinds import Catalog
 from devices.registry import Registry
 from simulators.city import build_city
@@ -25,7 +26,9 @@ QUIET_MS = 2 * HOUR_MS
 CUT_AFTER_H = 3  # hours from one cut of the broker to the next, at least
 CHILDREN = 20  # of a source that can be judged
 DARK_H = (8.5, 11.5)  # hours after noon at which a lamp's gateway dies: its lamps are meant to burn for hours more
-SINGLES = ("clock_wrong", "reports_lost")
+SINGLES = ("clock_wrong", "reports_lost", "unit_silent")
+OFFLINE = {"cabinet": "cabinet_offline", "station": "station_offline"}  # what must be said of a unit that is silent
+LOST = (1.0, 2.0)  # report intervals for which a device is not heard when a report or two of it are lost
 
 
 def build(seed: int, size: Size, catalog: Catalog, rules: RuleSet) -> WorldCourse:
@@ -56,10 +59,9 @@ class _Script:
         self._cuts()
         self._sources("gateway_dead", self._cabinets())
         self._sources("radio_cell_out", self._cells())
-        singles = [a.id for a in self._registry.assets if a.role in ("cover", "cabinet", "station")]
         for number in range(self._size.each):
             for kind in SINGLES:
-                self._single(kind, number, singles)
+                self._single(kind, number)
         return self._faults
 
     def _lasts_ms(self, kind: str) -> int:
@@ -126,13 +128,21 @@ class _Script:
         night = int(self._rng.integers(max(1, round(self._size.days)))) * DAY_MS
         return self._start_ms + night + round(self._rng.uniform(*DARK_H) * HOUR_MS)
 
-    def _single(self, kind: str, number: int, among: Sequence[str]) -> None:
+    def _single(self, kind: str, number: int) -> None:
+        """Let something befall one device."""
+        roles = tuple(OFFLINE) if kind == "unit_silent" else ("cover", *OFFLINE)
+        role = roles[number % len(roles)]
+        units = [asset for asset in self._registry.assets if asset.role == role]
+        among, lasts_ms = [asset.id for asset in units], self._lasts_ms(kind)
+        if kind == "reports_lost":
+            every_s = report_s(self._registry.catalog[units[0].kind], role)
+            lasts_ms = round(self._rng.uniform(*LOST) * every_s * 1000)
         span = (self._start_ms + QUIET_MS, self._end_ms)
-        found = self._diary.place(self._rng, among, span, self._lasts_ms(kind))
+        found = self._diary.place(self._rng, among, span, lasts_ms)
         if found is None:
             return
         size = float(self._rng.uniform(*KINDS[kind].magnitude)) * float(self._rng.choice([-1.0, 1.0]))
-        rule = KINDS[kind].rules[0] if KINDS[kind].rules else ""
+        rule = OFFLINE[role] if kind == "unit_silent" else next(iter(KINDS[kind].rules), "")
         self._add(kind, f"{number + 1}", rule, f"device:{found[0]}", found[1:], (found[0],), size)
 
     def _add(

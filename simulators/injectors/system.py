@@ -38,6 +38,13 @@ INJECTORS = (
         (1440.0, 4320.0),
     ),
     Injector(
+        "unit_silent",
+        "silent",
+        "The controller of a cabinet or of a station says nothing.",
+        ("cabinet_offline", "station_offline"),
+        lasts_min=(20.0, 240.0),
+    ),
+    Injector(
         "reports_lost",
         "silent",
         "A report or two of one device are lost on the way.",
