@@ -6,25 +6,26 @@ other: step by step, and by dead reckoning over minutes, which finds a position 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
+from alerts.drift import Drift
 from alerts.keys import Keys
-from alerts.reckoning import Fixes, GateParams, Reckoning
+from alerts.ownways import OwnWays
 from alerts.rules import Rule
-from alerts.truckwatch import Floats, Mask, Sight, TruckJudge
+from alerts.truckwatch import ALERTED, Floats, Ints, Mask, Sight, TruckJudge
 from devices.kinds import Kind
 from devices.registry import Registry
 from devices.sky import Sky
+from devices.transition import Transition
 from devices.yamlfile import Node
 
 VALUES = ("step_m", "driven_m", "repeats")
 _LEAST_S = 15.0  # two fixes nearer in time than this say little of speed: a corner's extra report
 _KMH = 3.6
-# Wider and slower to follow than the route's: what is sought is half a kilometre, not a street's width.
-_GATE = GateParams(gate_m=120.0, blend=0.15, blend_away=0.15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,12 @@ class GpsParams:
         within_ms: two jumps within so long are trouble.
         far_m, max_kmh: one step this long, and quicker than any truck, is enough.
         repeats, driven_m: the very same position so often again while so many metres were driven.
-        misled_m, misled_ms: dead reckoning contradicts the position by so much, for so long: it is led away.
-        clean_ms: trouble is over when there was none for so long.
+        drift_m: small differences from what speed and heading say come to so much: the position is led away,
+        misled_m, misled_ms: or they and leaps together to so much, for so long.
+        clean_ms: trouble is over when there was none for so long,
+        way_m: and the truck was no farther than this from its own ways and sites meanwhile: a position that is led
+            away by a constant distance moves as the truck does, and only the way shows that it is wrong,
+        doubt_ms: but not for longer than this after the last that was wrong by itself.
     """
 
     wild_kmh: float = 60.0
@@ -48,9 +53,12 @@ class GpsParams:
     max_kmh: float = 160.0
     repeats: int = 3
     driven_m: float = 200.0
+    drift_m: float = 180.0
     misled_m: float = 250.0
     misled_ms: int = 120_000
     clean_ms: int = 600_000
+    way_m: float = 100.0
+    doubt_ms: int = 7_200_000
 
 
 def parse(own: Node, kind: Kind, role: str | None) -> GpsParams:  # noqa: ARG001 - every kind of rule is asked alike
@@ -68,9 +76,12 @@ def parse(own: Node, kind: Kind, role: str | None) -> GpsParams:  # noqa: ARG001
         "max_kmh",
         "repeats",
         "driven_m",
+        "drift_m",
         "misled_m",
         "misled_for",
         "clean",
+        "way_m",
+        "doubt",
     )
     params = GpsParams(
         keys.number("wild_kmh", plain.wild_kmh, 1, 1000),
@@ -80,9 +91,12 @@ def parse(own: Node, kind: Kind, role: str | None) -> GpsParams:  # noqa: ARG001
         keys.number("max_kmh", plain.max_kmh, 10, 2000),
         keys.whole("repeats", plain.repeats, 1, 1000),
         keys.number("driven_m", plain.driven_m, 0, 100_000),
+        keys.number("drift_m", plain.drift_m, 1, 100_000),
         keys.number("misled_m", plain.misled_m, 1, 100_000),
         keys.length("misled_for", plain.misled_ms),
         keys.length("clean", plain.clean_ms),
+        keys.number("way_m", plain.way_m, 1, 100_000),
+        keys.length("doubt", plain.doubt_ms),
     )
     keys.done()
     return params
@@ -95,13 +109,16 @@ class GpsJudge(TruckJudge):
     COLUMNS: ClassVar[dict[str, tuple[type, float]]] = {
         "last_e": (float, np.nan), "last_n": (float, np.nan), "last_kmh": (float, np.nan), "fix_ms": (int, 0),
         "jump_ms": (int, 0), "same": (int, 0), "same_m": (float, 0.0), "event_ms": (int, 0),
+        "proof_ms": (int, 0), "far_ms": (int, 0), "good_e": (float, np.nan), "good_n": (float, np.nan),
     }  # fmt: skip
 
     def __init__(self, rule: Rule, registry: Registry, sky: Sky) -> None:
         super().__init__(rule, registry, sky)
         self.params: GpsParams = rule.params
-        self.reckoning = Reckoning(len(self.rows), _GATE)
-        self.state.update({f"gate_{name}": column for name, column in self.reckoning.state.items()})
+        self.ways = OwnWays(registry, self.rows, self.params.way_m)
+        self._begun_ms: Ints = np.zeros(0, dtype=np.int64)
+        self.drift = Drift(len(self.rows))
+        self.state.update(self.drift.state)
 
     def look(self, sight: Sight) -> tuple[Mask, Mask, dict[str, Floats]]:
         """Return which trucks' positions cannot be true, and which have been believable for long enough."""
@@ -121,11 +138,16 @@ class GpsJudge(TruckJudge):
         s["same"][truck] = np.where(same, s["same"][truck] + 1, np.where(known & ~stays, 0, s["same"][truck]))
         s["same_m"][truck] = np.where(stays, s["same_m"][truck] + driven, np.where(known, 0.0, s["same_m"][truck]))
         twice = jump & (now - s["jump_ms"][truck] <= p.within_ms)
+        first_ms = np.where(twice, s["jump_ms"][truck], now)
         s["jump_ms"][truck[jump]] = now[jump]
         frozen = same & (s["same"][truck] >= p.repeats) & (s["same_m"][truck] >= p.driven_m)
-        holds = far | twice | frozen | self._misled(sight, known)
-        s["event_ms"][truck[holds]] = now[holds]
+        led = self._led_away(sight, known, dt, (step_e, step_n))
+        self._begun_ms = np.where(led, np.minimum(s["calm_ms"][truck], first_ms), first_ms)
+        holds = far | twice | frozen | led
+        s["event_ms"][truck[holds]] = s["proof_ms"][truck[holds]] = now[holds]
+        self._doubt(sight, known & ~holds, stays)
         self._remember(sight, known)
+        self._believe(sight, known & ~holds & (now - s["jump_ms"][truck] > p.within_ms))
         over = known & ~holds & (now - s["event_ms"][truck] >= p.clean_ms)
         figures = {
             "value": step, "threshold": np.full(len(sight), p.jump_m), "step_m": step, "driven_m": driven,
@@ -133,23 +155,46 @@ class GpsJudge(TruckJudge):
         }  # fmt: skip
         return holds, over, figures
 
-    def _misled(self, sight: Sight, known: Mask) -> Mask:
-        """Return where dead reckoning has contradicted the position for long, and now contradicts it by far."""
-        found = np.zeros(len(sight), dtype=np.bool_)
-        rows = (known & ~np.isnan(sight.more["heading_deg"])).nonzero()[0]
-        if not len(rows):
-            return found
-        truck, p, state = sight.truck[rows], self.params, self.reckoning.state
-        away = (sight.time_ms[rows], sight.east[rows], sight.north[rows], sight.speed[rows] / _KMH)
-        fixes = Fixes(truck, *away, np.radians(sight.more["heading_deg"][rows]))
-        believed, _, _ = self.reckoning.judge(fixes, np.zeros(len(rows), dtype=np.bool_))
-        since = state["reject_ms"][truck]
-        off = np.sqrt((fixes.east - state["ref_e"][truck]) ** 2 + (fixes.north - state["ref_n"][truck]) ** 2)
-        long = (since > 0) & (fixes.time_ms - since >= p.misled_ms)
-        found[rows] = ~believed & long & (off > p.misled_m)
+    def _led_away(self, sight: Sight, known: Mask, dt: Floats, step: tuple[Floats, Floats]) -> Mask:
+        """Return where the position has come away from what was driven: bit by bit, or by a leap that stays."""
+        p, s, found = self.params, self.state, np.zeros(len(sight), dtype=np.bool_)
+        rows = known.nonzero()[0]
+        truck, now = sight.truck[rows], sight.time_ms[rows]
+        steps = step[0][rows], step[1][rows]
+        drift, both = self.drift.add(truck, now, dt[rows], steps, sight.speed[rows], sight.more["heading_deg"][rows])
+        beyond = both > p.misled_m
+        s["far_ms"][truck] = np.where(beyond, np.where(s["far_ms"][truck] == 0, now, s["far_ms"][truck]), 0)
+        found[rows] = (drift > p.drift_m) | (beyond & (now - s["far_ms"][truck] >= p.misled_ms))
         return found
 
     def _remember(self, sight: Sight, known: Mask) -> None:
         s, rows = self.state, sight.truck[known]
         s["last_e"][rows], s["last_n"][rows] = sight.east[known], sight.north[known]
         s["last_kmh"][rows], s["fix_ms"][rows] = sight.speed[known], sight.time_ms[known]
+
+    def _doubt(self, sight: Sight, known: Mask, stays: Mask) -> None:
+        """Keep in trouble whose position stands, or lies off its own ways: nothing shows it to be right yet."""
+        p, s, truck, now = self.params, self.state, sight.truck, sight.time_ms
+        for k in (known & (s["phase"][truck] == ALERTED) & (now - s["proof_ms"][truck] < p.doubt_ms)).nonzero()[0]:
+            if stays[k] or self.ways.away(int(truck[k]), float(sight.east[k]), float(sight.north[k])):
+                s["event_ms"][truck[k]] = now[k]
+
+    def _believe(self, sight: Sight, calm: Mask) -> None:
+        """Remember where trucks were last beyond doubt: that is the place of what befalls them next."""
+        s, truck = self.state, sight.truck
+        good = calm & (s["phase"][truck] != ALERTED) & (s["calm_ms"][truck] == sight.time_ms)
+        s["good_e"][truck[good]], s["good_n"][truck[good]] = sight.east[good], sight.north[good]
+
+    def begun_ms(self, sight: Sight) -> Ints:  # noqa: ARG002 - found by look
+        """Return when what holds now began: with the first of two leaps, or as it began to be led away."""
+        return self._begun_ms
+
+    def _tell(
+        self, truck: int, active: bool, at_ms: int, figures: Mapping[str, float], reason: str,  # noqa: FBT001 - a state
+        where: tuple[float, float] | None,
+    ) -> Transition:  # fmt: skip
+        east, north = float(self.state["good_e"][truck]), float(self.state["good_n"][truck])
+        if active and not np.isnan(east):
+            lon, lat = self.registry.projection.to_degrees(east, north)
+            where = float(lon), float(lat)
+        return super()._tell(truck, active, at_ms, figures, reason, where)

@@ -15,12 +15,12 @@ from alerts.corridor import Sites
 from alerts.fleet import Fleet
 from alerts.keys import Keys
 from alerts.rules import Rule
-from alerts.truckwatch import GAP_MS, REST, Floats, Ints, Mask, Sight, TruckJudge
+from alerts.truckwatch import ALERTED, GAP_MS, REST, WAITING, Floats, Ints, Mask, Sight, TruckJudge
 from devices.batch import Batch
 from devices.kinds import Kind
 from devices.registry import Permit, Registry
 from devices.sky import Sky
-from devices.transition import Transition
+from devices.transition import ACTIVE, Transition
 from devices.yamlfile import Node
 
 WHAT = ("dump", "load", "stop", "hours")
@@ -137,13 +137,32 @@ class OffSiteJudge(TruckJudge):
             else np.full(len(rows), np.nan)
         )
         self._payload = np.where(np.isnan(payload), 2.5 * self.params.loaded_t, payload)
-        self._peers: tuple[Floats, Floats] = (np.zeros(0), np.zeros(0))
+        self._said: list[Transition] = []  # of stops, in this step, unless others explain them
 
     def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:
         """Judge readings: at most one a truck, each newer than its truck's last."""
-        if self.params.what == "stop":
-            self._fleet = fleet
-        return super().readings(fleet, batch, now_ms)
+        told = super().readings(fleet, batch, now_ms)
+        if self.params.what != "stop":
+            return told
+        self._said += told
+        return []
+
+    def tick(self, fleet: Fleet, now_ms: int) -> list[Transition]:
+        """Tell of stops once all of the step's readings are in, and end alerts of trucks silent for a day."""
+        said, self._said = self._said, []
+        explained: dict[str, int] = {}
+        told = []
+        for one in said:
+            row = self.registry.row[one.entity.partition(":")[2]]
+            if one.state == ACTIVE and self._company(fleet, row, one):
+                explained[one.entity] = int(self.index[row])
+            elif one.state == ACTIVE or one.entity not in explained:
+                explained.pop(one.entity, None)
+                told.append(one)
+        for k in explained.values():  # as though it had not been told: the stop goes on waiting, if it goes on
+            if self.state["phase"][k] == ALERTED:
+                self.state["phase"][k] = REST if self.state["back_ms"][k] else WAITING
+        return told + super().tick(fleet, now_ms)
 
     def look(self, sight: Sight) -> tuple[Mask, Mask, dict[str, Floats]]:
         """Return where the condition holds and where it is over."""
@@ -186,14 +205,19 @@ class OffSiteJudge(TruckJudge):
         load = sight.more["load_t"]
         known = ~np.isnan(load)
         low, since = s["low_t"][truck], s["low_ms"][truck]
-        away = self.yards.away(sight, p.site_margin_m, load > low + _RISE_T)
-        # What a truck carries when it leaves a site, or has carried for long, is where a rise is counted from.
-        anew = known & (np.isnan(low) | ~away | (now - since > 4 * WINDOW_MS) | (now - s["last_ms"][truck] > GAP_MS))
-        s["low_t"][truck], s["low_ms"][truck] = np.where(anew, load, low), np.where(anew, now, since)
+        # A rise is counted from what a truck carries when it leaves a site, or has carried for long. The least
+        # load since then stands for it: a slow loader adds less between two reports than a load cell errs by.
+        fresh = np.isnan(low) | (now - since > 4 * WINDOW_MS) | (now - s["last_ms"][truck] > GAP_MS)
+        risen = ~fresh & (load > low + _RISE_T)
+        away = self.yards.away(sight, p.site_margin_m, risen)
+        at_home = risen & ~away & ~np.isnan(sight.east)
+        anew, calm = known & (fresh | at_home), known & ~risen
+        s["low_t"][truck] = np.where(anew, load, np.where(calm, np.minimum(low, load), low))
+        s["low_ms"][truck] = np.where(anew | calm, now, since)
         rise = load - s["low_t"][truck]
         least = p.share * self._payload[truck]
         holds = away & (rise > least)
-        over = known & ~holds
+        over = known & ~holds & ~(risen & np.isnan(sight.east))
         return holds, over, {"value": rise, "threshold": least, "load_t": load, "changed_t": rise}
 
     def _stop(self, sight: Sight) -> tuple[Mask, Mask, dict[str, Floats]]:
@@ -216,31 +240,27 @@ class OffSiteJudge(TruckJudge):
             minute = self.sky.local_minute(sight.time_ms[rows])
             strange[rows] = self.yards.early_or_late(truck[rows], minute, p.grace_min)
         holds = self.yards.away(sight, p.site_margin_m, strange & (sight.speed > p.driving_kmh))
-        passed = np.clip((sight.time_ms - s["last_ms"][truck]) / 1000.0, 0.0, 60.0)
-        driven = np.where(holds, s["driven_m"][truck] + passed * sight.speed / 3.6, s["driven_m"][truck])
+        passed_ms = sight.time_ms - s["last_ms"][truck]
+        anew = (s["phase"][truck] == REST) | ((s["phase"][truck] == WAITING) & (passed_ms > GAP_MS))
+        way = np.clip(passed_ms / 1000.0, 0.0, 60.0) * sight.speed / 3.6
+        driven = np.where(holds, np.where(anew, 0.0, s["driven_m"][truck]) + way, s["driven_m"][truck])
         over = (sight.speed < p.stop_kmh) | ((s["phase"][truck] != REST) & ~strange)
         s["driven_m"][truck] = np.where(over, 0.0, driven)
         return holds, over, {"value": sight.speed, "threshold": np.full(len(sight), p.driving_kmh), "driven_m": driven}
 
     def may(self, sight: Sight) -> Mask:
-        """Return where an alert may begin: a stop without others that stand there too, a drive that is long enough."""
-        p, s = self.params, self.state
-        found = np.ones(len(sight), dtype=np.bool_)
-        if p.what == "hours":
-            return np.asarray(s["driven_m"][sight.truck] >= p.driven_m)
-        if p.what != "stop":
-            return found
-        ripe = (s["phase"][sight.truck] == 1) & (sight.time_ms - s["onset_ms"][sight.truck] >= self.rule.for_ms)
-        for k in ripe.nonzero()[0].tolist():
-            found[k] = not self._company(sight, k)
-        return found
+        """Return where an alert may begin: a drive at strange hours that is long enough."""
+        if self.params.what != "hours":
+            return super().may(sight)
+        return np.asarray(self.state["driven_m"][sight.truck] >= self.params.driven_m)
 
-    def _company(self, sight: Sight, k: int) -> bool:
-        """Return whether other trucks stand near truck ``k`` now."""
-        live = self._fleet.live[self.rule.device]
+    def _company(self, fleet: Fleet, row: int, told: Transition) -> bool:
+        """Return whether other trucks stand near one that has stopped, by what they said last."""
+        live = fleet.live[self.rule.device]
         east, north = self.registry.projection.to_metres(live.column("lon_deg"), live.column("lat_deg"))
-        near = np.hypot(east - sight.east[k], north - sight.north[k]) < self.params.peers_m
+        at_east, at_north = self.registry.projection.to_metres(np.array([told.lon]), np.array([told.lat]))
+        near = np.hypot(east - at_east, north - at_north) < self.params.peers_m
         near &= (live.column("speed_kmh") < self.params.standing_kmh) & (live.column("ignition") > 0)
-        near &= np.abs(live.time_ms - sight.time_ms[k]) < 2 * 60_000
-        near[live.local[self.rows[sight.truck[k]]]] = False
+        near &= np.abs(live.time_ms - told.at_ms) < 2 * 60_000
+        near[live.local[row]] = False
         return bool(near.any())

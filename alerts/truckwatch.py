@@ -121,7 +121,7 @@ class TruckJudge:
         phase = s["phase"][truck]
         gap = now - s["last_ms"][truck] > GAP_MS
         begin = holds & ((phase == REST) | ((phase == WAITING) & gap))
-        s["onset_ms"][truck[begin]] = now[begin]
+        s["onset_ms"][truck[begin]] = self.begun_ms(sight)[begin]
         s["seen"][truck[begin]] = 0
         phase = np.where(begin, WAITING, np.where((phase == WAITING) & over, REST, phase))
         waits = (phase == WAITING) & holds
@@ -146,6 +146,10 @@ class TruckJudge:
             )
             for k in changed.tolist()
         ]  # fmt: skip
+
+    def begun_ms(self, sight: Sight) -> Ints:
+        """Return when a condition began that holds first now: with this reading, unless a kind knows better, (n,)."""
+        return sight.time_ms
 
     def may(self, sight: Sight) -> Mask:
         """Return where an alert may begin now; a kind that wants more than time has a word here."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from alerts.fence import FenceParams
 from alerts.gps import GpsParams
 from alerts.offsite import OffSiteParams
+from simulators.oracle_drift import DriftTwin
 from simulators.oracle_route import Event, Point, from_line, inside_ring
 
 MINUTE_MS = 60_000
@@ -27,6 +28,7 @@ class Seen:
     hdop: float = 1.0
     load_t: float = math.nan
     bed_deg: float = math.nan
+    heading_deg: float = math.nan
 
 
 @dataclass
@@ -42,11 +44,14 @@ class Life:
     back_ms: int | None = None
     last_ms: int = 0
 
-    def reading(self, time_ms: int, *, holds: bool, over: bool, may: bool = True) -> Event | None:
+    def reading(
+        self, time_ms: int, *, holds: bool, over: bool, may: bool = True, begun_ms: int | None = None
+    ) -> Event | None:
         """Take in what one reading says."""
         gap, self.last_ms = time_ms - self.last_ms > 3 * MINUTE_MS, time_ms
         if holds and (self.phase == "rest" or (self.phase == "waiting" and gap)):
-            self.phase, self.onset_ms, self.shown = "waiting", time_ms, 0
+            self.phase, self.shown = "waiting", 0
+            self.onset_ms = time_ms if begun_ms is None else begun_ms
         elif over and self.phase == "waiting":
             self.phase = "rest"
         if self.phase == "waiting" and holds:
@@ -125,47 +130,98 @@ class OffSiteTwin:
         gap, self.last_ms = now - self.last_ms > 3 * MINUTE_MS, now
         if math.isnan(load):
             return False, False
-        away = self.low is not None and load > self.low[0] + 1.0 and self.away(seen)
-        if self.low is None or not away or gap or now - self.low[1] > 20 * MINUTE_MS:
+        if self.low is None or gap or now - self.low[1] > 20 * MINUTE_MS:
             self.low = load, now
-        holds = away and load - self.low[0] > self.p.share * self.payload_t
+            return False, True
+        if load <= self.low[0] + 1.0:
+            self.low = min(load, self.low[0]), now
+            return False, True
+        if seen.at is None:
+            return False, False
+        if not self.away(seen):
+            self.low = load, now
+            return False, True
+        holds = load - self.low[0] > self.p.share * self.payload_t
         return holds, not holds
 
 
 @dataclass
 class GpsTwin:
-    """Leaps and frozen positions of one truck; what dead reckoning finds is not looked at here."""
+    """Positions of one truck that leap, stand still, or are led away.
+
+    Attributes:
+        p: the rule's settings.
+        ways, sites: the truck's own; none where it has no permit.
+        alerted: whether it is in trouble.
+        begun_ms: when what holds now began.
+        drift: how far the position has come away from what was driven.
+        far_ms: since when it has been far away; None for not.
+    """
 
     p: GpsParams
+    ways: list[Ring] = field(default_factory=list)
+    sites: list[Ring] = field(default_factory=list)
     last: Seen | None = None
     jump_ms: int = field(default=-(1 << 60))
     event_ms: int = 0
+    proof_ms: int = 0
     same: int = 0
     same_m: float = 0.0
+    alerted: bool = False
+    begun_ms: int = 0
+    drift: DriftTwin = field(default_factory=DriftTwin)
+    far_ms: int | None = None
+
+    def astray(self, at: Point) -> bool:
+        """Say whether a place is off all that the truck may be on."""
+        if not self.ways and not self.sites:
+            return False
+        near = [from_line(at, line) for line in (*self.ways, *self.sites)]
+        return min(near) > self.p.way_m and not any(inside_ring(at, ring) for ring in self.sites)
 
     def look(self, seen: Seen) -> tuple[bool, bool]:
         """Say whether the position cannot be true, and whether it has been believable for long."""
         if seen.at is None or math.isnan(seen.speed_kmh):
             return False, False
         before, self.last = self.last, seen
-        holds = False
+        self.begun_ms = seen.time_ms
+        seconds, way, step, driven = None, (math.nan, math.nan), math.inf, 0.0
         if before is not None and before.at is not None:
             seconds = (seen.time_ms - before.time_ms) / 1000.0
-            step = math.dist(seen.at, before.at)
-            driven = (before.speed_kmh + seen.speed_kmh) / 7.2 * seconds
-            least = max(seconds, 15.0)
-            if step == 0.0:
-                self.same_m += driven
-                self.same += seen.speed_kmh > 10.0
-                if seen.speed_kmh > 10.0 and self.same >= self.p.repeats and self.same_m >= self.p.driven_m:
-                    holds = True
-            else:
-                self.same, self.same_m = 0, 0.0
-            if step > self.p.far_m and step > self.p.max_kmh / 3.6 * least:
-                holds = True
-            if step > self.p.jump_m and step - driven > self.p.wild_kmh / 3.6 * least and seconds <= 300.0:
-                holds = holds or seen.time_ms - self.jump_ms <= self.p.within_ms
-                self.jump_ms = seen.time_ms
+            way = (seen.at[0] - before.at[0], seen.at[1] - before.at[1])
+            step, driven = math.hypot(*way), (before.speed_kmh + seen.speed_kmh) / 7.2 * seconds
+        holds = seconds is not None and (self._stands(seen, step, driven) | self._leaps(seen, step, driven, seconds))
+        drift, both = self.drift.add(seen.time_ms, seconds, way, seen.speed_kmh, seen.heading_deg)
+        if both <= self.p.misled_m:
+            self.far_ms = None
+        elif self.far_ms is None:
+            self.far_ms = seen.time_ms
+        if drift > self.p.drift_m or (self.far_ms is not None and seen.time_ms - self.far_ms >= self.p.misled_ms):
+            holds, self.begun_ms = True, min(self.begun_ms, self.drift.calm_ms)
+        doubted = self.alerted and seen.time_ms - self.proof_ms < self.p.doubt_ms
         if holds:
+            self.event_ms = self.proof_ms = seen.time_ms
+        elif doubted and (step == 0.0 or self.astray(seen.at)):
             self.event_ms = seen.time_ms
-        return holds, not holds and seen.time_ms - self.event_ms >= self.p.clean_ms
+        over = not holds and seen.time_ms - self.event_ms >= self.p.clean_ms
+        self.alerted = holds or (self.alerted and not over)
+        return holds, over
+
+    def _stands(self, seen: Seen, step: float, driven: float) -> bool:
+        """Say whether the position stands while the truck drives."""
+        if step != 0.0:
+            self.same, self.same_m = 0, 0.0
+            return False
+        self.same_m += driven
+        self.same += seen.speed_kmh > 10.0
+        return seen.speed_kmh > 10.0 and self.same >= self.p.repeats and self.same_m >= self.p.driven_m
+
+    def _leaps(self, seen: Seen, step: float, driven: float, seconds: float) -> bool:
+        """Say whether one step is too far for any truck, or the second too far for what was driven."""
+        least, again = max(seconds, 15.0), False
+        if step > self.p.jump_m and step - driven > self.p.wild_kmh / 3.6 * least and seconds <= 300.0:
+            again = seen.time_ms - self.jump_ms <= self.p.within_ms
+            if again:
+                self.begun_ms = self.jump_ms
+            self.jump_ms = seen.time_ms
+        return again or (step > self.p.far_m and step > self.p.max_kmh / 3.6 * least)
