@@ -89,7 +89,7 @@ class Watch:
         self._set_back = SetBack()
         self.stopping = False
         self.changes: deque[Callable[[], Awaitable[None]]] = deque()  # what is to be exchanged between two groups
-        self.position = journal.end  # everything before it has been judged
+        self.under_way = False  # the journal's newest record is still to be judged, or its decisions to be committed
         self._next_snapshot_s = 0.0
         shipper.judged = journal.start  # nothing is released before a snapshot covers it
         self._owed: list[tuple[Decided, int]] = []  # decided in recovery, not yet committed
@@ -119,7 +119,6 @@ class Watch:
                 self.gaps.look(batches, self.engine.fleet)
                 self._recommit(self._judge(batches, record.now_ms), record.now_ms)
                 judged += 1
-        self.position = self.journal.end
         return judged
 
     def take_up(self, engine: Engine, incidents: Incidents, decoder: Decoder) -> None:
@@ -133,6 +132,11 @@ class Watch:
     def stop(self) -> None:
         """Let the group under way finish, write a snapshot and end."""
         self.stopping = True
+
+    @property
+    def position(self) -> int:
+        """Return the journal's position before which everything has been judged."""
+        return self.journal.before if self.under_way else self.journal.end
 
     async def run(self) -> None:
         """Walk the way through until stopped."""
@@ -186,9 +190,9 @@ class Watch:
         await self._keep(record, durable=bool(deliveries))
         changes = self._judge(batches, now_ms)
         if changes and not deliveries:  # a tick that a power cut took back would leave the books ahead of the engine
-            await self._keep(record, durable=True, judged=True)
+            await self._keep(None, durable=True)
         await self._decide(changes, now_ms)
-        self.position = self.journal.end
+        self.under_way = False
         if deliveries:
             self.session.acknowledge(deliveries)
             self.pulse.groups += 1
@@ -198,12 +202,12 @@ class Watch:
     async def save(self) -> None:
         """Write the engine's state beside the journal position that it belongs to; a full disk keeps the old one.
 
-        The journal is made safe first: where it cannot be, it goes back to an earlier position, and a snapshot beyond
-        that would hide what is written there next.
+        The journal is made safe first: where it cannot be, what it took is written again at other positions, and a
+        snapshot beyond the safe ones would hide what is written there next.
         """
         try:
             await asyncio.to_thread(self.journal.sync)
-            position, arrays = min(self.position, self.journal.end), self.remembered()
+            position, arrays = self.position, self.remembered()
             await asyncio.to_thread(snapshot.save, self.settings.data / "snapshots", position, arrays)
         except (JournalError, OSError) as trouble:
             if not self.pulse.snapshot_trouble:
@@ -251,18 +255,17 @@ class Watch:
                 kept.append(fresh)
         return kept, duplicates
 
-    async def _keep(self, record: Record, *, durable: bool, judged: bool = False) -> None:
+    async def _keep(self, record: Record | None, *, durable: bool) -> None:
         """Append the record and, when messages wait for it, make it durable; a sick disk is asked until it is well.
 
-        A record that is ``judged`` stands in the journal already and has only to be made durable; the engine has moved
-        on, so no snapshot may be written until its decisions are committed.
+        None makes durable what was appended and judged before: the engine has moved on, so no snapshot may be written
+        until its decisions are committed.
         """
-        stands = judged
         while True:
             try:
-                if not stands:
+                if record is not None and not self.under_way:
                     self.journal.append(record)
-                stands = False  # a sync that fails takes it back
+                    self.under_way = True
                 if durable:
                     await asyncio.to_thread(self.journal.sync)
             except (JournalError, OSError) as trouble:
@@ -272,7 +275,7 @@ class Watch:
                     )
                 self.pulse.journal_trouble = str(trouble)
                 # What is shipped is released only behind a snapshot, and the next one would be the loop's own.
-                if self.shipper.judged != self.position and not judged:
+                if self.shipper.judged != self.position and record is not None:
                     await self.save()
                 await asyncio.sleep(JOURNAL_RETRY_S)
             else:

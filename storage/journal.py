@@ -6,8 +6,6 @@ are set aside and reported, and what stands before and after them is still read 
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import threading
 from collections.abc import Iterator
@@ -15,23 +13,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from devices.kinds import Catalog
+from storage.journal_disk import FULL_ERRNOS, JournalError, JournalFullError, check_free, lock_folder, write_all
 from storage.records import Reader, Record, Totals, add, describe, encode, make_header
 from storage.recovery import Aside, Segment, recover
 from storage.segments import Damage, NewerFormatError, frame, frames, header_frames, segment_path, sync_folder
 
 __all__ = ["Journal", "JournalError", "JournalFullError", "Record"]
-
-FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-SPARE_BYTES = 64 << 20  # left free on the disk for decisions and snapshots, without which nothing could be released
-SPARE_SHARE = 16  # of a small disk no more than this part of it
-
-
-class JournalError(RuntimeError):
-    """The journal cannot make records safe: whatever lies behind ``synced`` is gone from it; append it again later."""
-
-
-class JournalFullError(JournalError):
-    """The size limit is reached or the disk is full; acknowledging stops until there is room."""
 
 
 class Journal:
@@ -48,6 +35,7 @@ class Journal:
     Attributes:
         end, synced: positions behind the newest record, and behind the newest one that survives a power cut. Positions
             only grow, but for records that :meth:`sync` could not make safe.
+        before: position in front of the newest record, once nothing is to be written again.
         totals: counts since the journal began, by kind name and ``unknown``, at ``end``.
         cramped: the newest record found no room. The segment being written is closed then, so that all that is shipped
             can be released.
@@ -67,7 +55,9 @@ class Journal:
         self.limit_bytes = limit_bytes
         self.segment_bytes = min(segment_bytes, max(4096, limit_bytes // 8))
         self.totals: Totals = {}
-        self.end = self.synced = self._whole = 0
+        self.end = self.synced = self.before = self._whole = 0
+        self._loose: list[Record] = []  # taken, not yet safe; the first ``_written`` of them stand on the disk
+        self._written = 0
         self._synced_totals: Totals = {}
         self._lock = threading.Lock()
         self._segments: list[Segment] = []
@@ -78,7 +68,7 @@ class Journal:
         self._new_name = False  # a file was made whose name the folder has not yet made safe
         folder.mkdir(parents=True, exist_ok=True)
         self._aside = Aside(folder)
-        self._guard = _lock_folder(folder)
+        self._guard = lock_folder(folder)
         try:
             self._open(floor)
         except NewerFormatError as trouble:
@@ -113,42 +103,25 @@ class Journal:
         """Write a record behind the newest one and return the position after it; safe only after :meth:`sync`.
 
         Raises:
-            JournalFullError: size limit or full disk; nothing was written.
-            JournalError: the disk failed; records behind ``synced`` are no longer in the journal.
+            JournalFullError: size limit or full disk; the record was not taken.
+            JournalError: the disk failed; the record was not taken.
         """
-        handle = self._handle
-        if handle is None or self._segments[-1].end - self._segments[-1].base >= self._largest():
-            handle = self._roll()
-        totals = add(self.totals, record, self._names)
-        data = frame(self.end, encode(record, totals, self._names))
-        self._check_room(len(data))
-        self._write(handle, data)
-        self.cramped = False
-        self.end += len(data)
-        self._segments[-1].end = self.end
-        self.totals = totals
+        self._write_again()
+        self._put(record, again=False)
+        self._loose.append(record)
+        self._written += 1
         return self.end
 
     def sync(self) -> int:
         """Make everything appended survive a power cut; return :attr:`synced`.
 
         Raises:
-            JournalError: the disk refused. Records behind ``synced`` are dropped and their segment is abandoned, for a
-                second fsync of the same file may claim success for bytes that were lost; append them again.
+            JournalError: the disk refused. The segment is abandoned where it was last safe, for a second fsync of the
+                same file may claim success for bytes that were lost; what was appended since is written again, in its
+                order, by the next call, at other positions.
         """
-        if self.synced == self.end:
-            return self.synced
-        try:
-            if self._handle is not None:
-                os.fdatasync(self._handle)
-            if self._new_name:
-                sync_folder(self.folder)
-                self._new_name = False
-        except OSError as trouble:
-            self._abandon()
-            raise JournalError(f"the journal in {self.folder} cannot be made safe: {trouble}") from trouble
-        self.synced, self._synced_totals = self.end, self.totals
-        return self.synced
+        self._write_again()
+        return self._make_safe()
 
     def read(self, position: int) -> Iterator[tuple[int, Record]]:
         """Yield synced records from ``position`` on, each with the position after it; another thread may append.
@@ -197,6 +170,45 @@ class Journal:
                 os.close(self._guard)
                 self._guard = -1
 
+    def _write_again(self) -> None:
+        """Write what was taken and then lost with an abandoned segment."""
+        while self._written < len(self._loose):
+            self._put(self._loose[self._written], again=True)
+            self._written += 1
+
+    def _put(self, record: Record, *, again: bool) -> None:
+        """Write a record behind the newest one; one that was taken before has had its room."""
+        handle = self._handle
+        if handle is None or self._segments[-1].end - self._segments[-1].base >= self._largest():
+            handle = self._roll()
+        totals = add(self.totals, record, self._names)
+        data = frame(self.end, encode(record, totals, self._names))
+        if not again:
+            self._check_room(len(data))
+        self._write(handle, data)
+        self.cramped = False
+        self.before = self.end
+        self.end += len(data)
+        self._segments[-1].end = self.end
+        self.totals = totals
+
+    def _make_safe(self) -> int:
+        if self.synced == self.end:
+            return self.synced
+        try:
+            if self._handle is not None:
+                os.fdatasync(self._handle)
+            if self._new_name:
+                sync_folder(self.folder)
+                self._new_name = False
+        except OSError as trouble:
+            self._abandon()
+            raise JournalError(f"the journal in {self.folder} cannot be made safe: {trouble}") from trouble
+        self.synced, self._synced_totals = self.end, self.totals
+        del self._loose[: self._written]
+        self._written = 0
+        return self.synced
+
     def _open(self, floor: int) -> None:
         found = recover(self.folder, self.catalog, self._aside)
         self._segments, self.totals = found.segments, found.totals
@@ -204,7 +216,7 @@ class Journal:
         if found.end < floor:
             self._aside.report(f"the journal ends at {found.end}, but {floor} was reached before: records are missing")
         self._whole = found.whole
-        self.end = max(found.end, floor)
+        self.end = self.before = max(found.end, floor)
         self.synced, self._synced_totals = self.end, self.totals
         last = self._segments[-1] if self._segments else None
         if last is None:
@@ -230,21 +242,14 @@ class Journal:
 
     def _check_room(self, size: int) -> None:
         """Raise JournalFullError where so many bytes more pass the limit, or leave others on the disk too little."""
+        self.cramped = True  # until something is written
         used = self.bytes_used
         if used + size > self.limit_bytes:
-            self.cramped = True
             raise JournalFullError(
                 f"the journal in {self.folder} holds {used} of {self.limit_bytes} bytes; "
                 "messages are not acknowledged until the database has taken some"
             )
-        disk = os.statvfs(self.folder)
-        free = disk.f_bavail * disk.f_frsize
-        if free - size < min(SPARE_BYTES, disk.f_blocks * disk.f_frsize // SPARE_SHARE):
-            self.cramped = True
-            raise JournalFullError(
-                f"no room for the journal in {self.folder}: {free >> 20} MB are free on its disk, and the operations "
-                "database needs them; messages are not acknowledged until there is room"
-            )
+        check_free(self.folder, size)
 
     def _read_segment(self, segment: Segment, start: int, stop: int) -> Iterator[tuple[int, Record]]:
         reader = Reader(segment.header, self.catalog)
@@ -266,7 +271,7 @@ class Journal:
     def _write(self, handle: int, data: bytes) -> None:
         place = self.end - self._segments[-1].base
         try:
-            _write_all(handle, data, place)
+            write_all(handle, data, place)
         except OSError as trouble:
             try:
                 os.ftruncate(handle, place)
@@ -277,7 +282,7 @@ class Journal:
     def _roll(self) -> int:
         """Begin a new segment at ``end`` and return its handle; what the old one holds is made safe first."""
         if self._handle is not None:
-            self.sync()
+            self._make_safe()
             self._close_handle()
             self._whole = self.end
         header = make_header(self.end, self._whole, self.catalog, self.totals)
@@ -286,7 +291,7 @@ class Journal:
         try:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o640)
             try:
-                _write_all(handle, data, 0)
+                write_all(handle, data, 0)
             except OSError:
                 os.close(handle)
                 path.unlink(missing_ok=True)
@@ -315,6 +320,7 @@ class Journal:
                 self._segments.pop()
                 self._closed_bytes -= self._segments[-1].end - self._segments[-1].base if self._segments else 0
         self.end, self.totals, self._whole = self.synced, self._synced_totals, self.synced
+        self._written = 0
         self._aside.report(
             f"{last.path.name} was abandoned at position {self.synced}: the disk refused to make it safe"
         )
@@ -331,19 +337,3 @@ class Journal:
             with suppress(OSError):
                 os.close(self._handle)
             self._handle = None
-
-
-def _write_all(handle: int, data: bytes, place: int) -> None:
-    view, done = memoryview(data), 0
-    while done < len(data):
-        done += os.pwrite(handle, view[done:], place + done)
-
-
-def _lock_folder(folder: Path) -> int:
-    guard = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o640)
-    try:
-        fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as trouble:
-        os.close(guard)
-        raise JournalError(f"another Lamplighter is writing the journal in {folder}") from trouble
-    return guard

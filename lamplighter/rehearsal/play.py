@@ -285,7 +285,7 @@ class Rehearsal:
         deadline_s = self.calm_s + CALM_S
         self.missing = checks.not_yet_well(self)
         house = self.house
-        if not self.missing and house is not None and house.watch.position != house.journal.end:
+        if not self.missing and house is not None and house.watch.under_way:
             self.loop.call_later(0.01, self._look_if_well)  # in the middle of a group: its decisions are on their way
         elif not self.missing:
             self.well = True

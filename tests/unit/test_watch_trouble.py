@@ -175,7 +175,7 @@ def test_a_disk_too_full_for_a_snapshot_does_not_end_the_watch(
     assert snapshot.load(settings.data / "snapshots") is not None
 
 
-def test_a_snapshot_hides_nothing_that_is_written_after_the_disk_has_dropped_ticks(
+def test_ticks_that_the_disk_dropped_are_written_again_and_a_snapshot_hides_nothing_behind_them(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fdatasync = os.fdatasync
@@ -201,10 +201,11 @@ def test_a_snapshot_hides_nothing_that_is_written_after_the_disk_has_dropped_tic
         monkeypatch.setattr(os, "fdatasync", fdatasync)
         found = snapshot.load(settings.data / "snapshots")
         assert found is not None
-        rows = [
-            len(batch) for position, record in house.journal.read(0) if position > found[0] for batch in record.batches
-        ]
-        assert rows == [1], "what came after the snapshot is judged again from it"
+        records = list(house.journal.read(0))
+        assert [len(record.batches) for _, record in records] == [0] * 20 + [1]
+        after = [record for position, record in records if position > found[0]]
+        assert [len(batch) for record in after for batch in record.batches] == [1], "judged again from the snapshot"
+        assert len(after) == 1
     with opened(settings) as again:
         again.recover()
         assert again.engine.open_alerts()["cover_open"].keys() == {"device:cover-0001"}
