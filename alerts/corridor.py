@@ -13,6 +13,7 @@ Mask = npt.NDArray[np.bool_]
 
 _OFFSETS = np.arange(-4, 5, dtype=np.int64)  # routes are driven both ways: look as far back as ahead
 _BLOCK = 16  # segments under one bounding circle
+_SLACK_M = 0.01  # of what a box about a site may leave out by rounding
 _ROWS_MAX = 200_000  # fix-block pairs worked on at once: bounds the memory of a search over whole routes
 
 
@@ -86,37 +87,50 @@ class Corridors:
         return distance, segment
 
     def _squared(self, segment: Ints, east: Floats, north: Floats) -> Floats:
-        rx, ry = east - self.x[segment], north - self.y[segment]
-        dx, dy = self.dx[segment], self.dy[segment]
-        along = np.clip((rx * dx + ry * dy) * self._inverse[segment], 0.0, 1.0)
+        rx, ry = east - self.x.take(segment), north - self.y.take(segment)
+        dx, dy = self.dx.take(segment), self.dy.take(segment)
+        along = (rx * dx + ry * dy) * self._inverse.take(segment)
+        np.maximum(along, 0.0, out=along)
+        np.minimum(along, 1.0, out=along)
         rx -= along * dx
         ry -= along * dy
-        found: Floats = rx * rx + ry * ry
-        return found
+        rx *= rx
+        ry *= ry
+        rx += ry
+        return rx
 
     def _window(self, route: Ints, east: Floats, north: Floats, centre: Ints) -> tuple[Floats, Ints]:
-        around = np.clip(centre[:, None] + _OFFSETS, self.first[route][:, None], self.last[route][:, None])
+        around = centre[:, None] + _OFFSETS
+        np.maximum(around, self.first[route][:, None], out=around)
+        np.minimum(around, self.last[route][:, None], out=around)
         square = self._squared(around, east[:, None], north[:, None])
         best = square.argmin(axis=1)
-        rows = np.arange(len(best))
-        return np.sqrt(square[rows, best]), around[rows, best]
+        best += np.arange(0, square.size, len(_OFFSETS))
+        return np.sqrt(square.take(best)), around.take(best)
 
     def _whole(self, route: Ints, east: Floats, north: Floats) -> tuple[Floats, Ints]:
         """Search whole routes: blocks whose circle cannot hold anything nearer are left out."""
         fix, block = ragged(self.block_first[route], self.block_last[route])
         reach = np.sqrt((east[fix] - self._cx[block]) ** 2 + (north[fix] - self._cy[block]) ** 2)
-        heads = (np.diff(fix, prepend=-1)).nonzero()[0]
+        heads = _heads(fix)
         upper = np.minimum.reduceat(reach + self._radius[block], heads)
         kept = reach - self._radius[block] <= upper[fix]
         fix, block = fix[kept], block[kept]
         pair, segment = ragged(self._starts[block], self._ends[block])
         owner = fix[pair]
         square = self._squared(segment, east[owner], north[owner])
-        heads = (np.diff(owner, prepend=-1)).nonzero()[0]
-        least = np.minimum.reduceat(square, heads)
+        least = np.minimum.reduceat(square, _heads(owner))
         hit = (square == least[owner]).nonzero()[0]
-        first_hit = hit[np.flatnonzero(np.diff(owner[hit], prepend=-1))]
+        first_hit = hit[_heads(owner[hit])]
         return np.sqrt(least), segment[first_hit]
+
+
+def _heads(owner: Ints) -> Ints:
+    """Return where each run of equal values begins; ``owner`` rises."""
+    begins = np.ones(len(owner), dtype=np.bool_)
+    np.not_equal(owner[1:], owner[:-1], out=begins[1:])
+    found: Ints = begins.nonzero()[0]
+    return found
 
 
 def ragged(first: Ints, last: Ints) -> tuple[Ints, Ints]:
@@ -140,13 +154,22 @@ class Sites:
         self.ring_first = self.ring_last - counts + 1
         closed = [_closed(east, north) for group in rings for east, north in group]
         self._edges = Corridors(closed)
+        limits = [(east.min(), east.max(), north.min(), north.max()) for east, north in closed]
+        self._box = np.array(limits).reshape(-1, 4).T
 
     def holds(self, permit: Ints, east: Floats, north: Floats, margin_m: float) -> Mask:
         """Return whether each fix lies inside a site of its permit, or at most ``margin_m`` from its edge."""
         inside = np.zeros(len(permit), dtype=bool)
         fix, ring = ragged(self.ring_first[permit], self.ring_last[permit])
-        if not len(fix):
+        west, east_end, south, north_end = self._box
+        reach = margin_m + _SLACK_M
+        x, y = east[fix], north[fix]
+        near = (x >= west[ring] - reach) & (x <= east_end[ring] + reach)
+        near &= (y >= south[ring] - reach) & (y <= north_end[ring] + reach)
+        chosen = near.nonzero()[0]
+        if not len(chosen):
             return inside
+        fix, ring = fix[chosen], ring[chosen]
         edges = self._edges
         pair, edge = ragged(edges.first[ring], edges.last[ring])
         px, py = east[fix[pair]], north[fix[pair]]

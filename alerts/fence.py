@@ -108,29 +108,36 @@ class FenceJudge(TruckJudge):
         self.params, self.samples = params, params.samples
         self.areas = Areas(registry, (*registry.fences, *params.areas))
         self._held: tuple[Mask, Mask] | None = None
+        if params.while_ is not None:
+            self._names = (*self._names, "row")
 
     def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:
         """Judge readings, each by its place and, where the rule has one, by its condition."""
         held = self.params.while_
         if held is not None:
-            part = batch.take((self.index[batch.device] >= 0).nonzero()[0])
-            columns = BatchColumns(fleet, part, fleet.live[self.rule.device].local[part.device].astype(np.intp))
+            columns = BatchColumns(fleet, batch, fleet.live[self.rule.device].local[batch.device].astype(np.intp))
             with np.errstate(all="ignore"):
                 said = [one.of(columns) for one in (held.yes, held.no)]
-            yes, no = (np.broadcast_to(False if one is None else one, len(part)) for one in said)
+            yes, no = (np.broadcast_to(False if one is None else one, len(batch)) for one in said)
             self._held = yes, no
         return super().readings(fleet, batch, now_ms)
 
+    def busy(self, sight: Sight) -> Mask:
+        """Work out how deep all readings lie inside; return the trucks that may be told of."""
+        p, hdop = self.params, sight.more["hdop"]
+        depth = self.areas.depth(sight.east, sight.north, sight.time_ms, self.sky.local_minute)
+        least = np.maximum(p.deep_m, p.sigmas * p.uere_m * np.where(np.isnan(hdop), 1.0, hdop))
+        sight.more |= {"depth_m": depth, "least_m": least}
+        return self.waking(sight.truck[depth > least])
+
     def look(self, sight: Sight) -> tuple[Mask, Mask, dict[str, Floats]]:
         """Return which trucks are deep inside a fence that is closed, and which are clear of all."""
-        p = self.params
-        depth = self.areas.depth(sight.east, sight.north, sight.time_ms, self.sky.local_minute)
-        least = np.maximum(p.deep_m, p.sigmas * p.uere_m * sight.hdop)
+        depth, least = sight.more["depth_m"], sight.more["least_m"]
         known = ~np.isnan(sight.east)
         told = {"value": depth, "threshold": least, "depth_m": depth, "least_m": least}
-        holds, over = known & (depth > least), known & (depth < -p.out_m)
+        holds, over = known & (depth > least), known & (depth < -self.params.out_m)
         if self._held is not None:
-            yes, no = self._held
+            yes, no = (one[sight.more["row"]] for one in self._held)
             holds, over = holds & yes, over | no
         return holds, over, told
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from devices.batch import Batch
 from devices.kinds import Kind
 from devices.registry import Registry
 from devices.sky import Sky
@@ -134,3 +136,11 @@ class Fleet:
         self.sky = sky
         self.live = {kind.name: Live(kind, registry) for kind in registry.catalog}
         self.resumed_ms: int = NEVER
+        self._batch: Batch | None = None
+        self._about: dict[Any, Any] = {}
+
+    def about(self, batch: Batch) -> dict[Any, Any]:
+        """Return what judges have worked out of a batch, for the next of them; the batch before is forgotten."""
+        if self._batch is not batch:
+            self._batch, self._about = batch, {}
+        return self._about

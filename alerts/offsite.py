@@ -86,10 +86,12 @@ class Yards:
         rings = [[to_metres(*np.array(ring).T) for permit in group for ring in permit.sites] for group in permits]
         self._sites = Sites(rings)
         most = max((len(group) for group in permits), default=0)
-        self._hours = np.zeros((len(permits), most, 2), dtype=np.int64)
+        hours = np.zeros((2, len(permits), most), dtype=np.int64)
         for k, group in enumerate(permits):
             for number in range(most):
-                self._hours[k, number] = group[min(number, len(group) - 1)].hours
+                hours[:, k, number] = group[min(number, len(group) - 1)].hours
+        self._begin = hours[0]
+        self._lasts = np.where(hours[1] > hours[0], hours[1] - hours[0], hours[1] - hours[0] + 1440)
 
     def away(self, sight: Sight, margin_m: float, among: Mask | None = None) -> Mask:
         """Return which trucks are surely outside all their sites; unknown places are not, nor is who is not asked."""
@@ -102,12 +104,9 @@ class Yards:
 
     def early_or_late(self, truck: Ints, minute: Ints, grace_min: float) -> Mask:
         """Return for which trucks it is neither within the hours of a permit nor within the grace about them."""
-        hours = self._hours[truck]
-        length = np.where(
-            hours[..., 1] > hours[..., 0], hours[..., 1] - hours[..., 0], hours[..., 1] - hours[..., 0] + 1440
-        )
-        since = np.mod(minute[:, None] - hours[..., 0] + grace_min, 1440)
-        inside = (length >= 1440) | (since < length + 2 * grace_min)
+        lasts = self._lasts[truck]
+        since = np.mod(minute[:, None] - self._begin[truck] + grace_min, 1440)
+        inside = (lasts >= 1440) | (since < lasts + 2 * grace_min)
         found: Mask = ~inside.any(axis=1)
         return found
 
@@ -163,6 +162,24 @@ class OffSiteJudge(TruckJudge):
             if self.state["phase"][k] == ALERTED:
                 self.state["phase"][k] = REST if self.state["back_ms"][k] else WAITING
         return told + super().tick(fleet, now_ms)
+
+    def busy(self, sight: Sight) -> Mask | None:
+        """Return the trucks that stand or drive where and when they may not; dumping and loading is seen turn by turn."""
+        p, s = self.params, self.state
+        if p.what == "stop":
+            stands = (sight.more["load_t"] > p.loaded_t) & (sight.speed < p.stop_kmh)
+            sight.more["away"] = away = self.yards.away(sight, p.site_margin_m, stands)
+            return self.waking(sight.truck[away])
+        if p.what == "hours":
+            driving = sight.speed > p.driving_kmh
+            rows = driving.nonzero()[0]
+            strange = np.zeros(len(sight), dtype=np.bool_)
+            if len(rows):
+                minute = self.sky.local_minute(sight.time_ms[rows])
+                strange[rows] = self.yards.early_or_late(sight.truck[rows], minute, p.grace_min)
+            sight.more["away"] = away = self.yards.away(sight, p.site_margin_m, strange)
+            return self.waking(sight.truck[away]) | (s["driven_m"] != 0.0)
+        return None
 
     def look(self, sight: Sight) -> tuple[Mask, Mask, dict[str, Floats]]:
         """Return where the condition holds and where it is over."""
@@ -222,8 +239,7 @@ class OffSiteJudge(TruckJudge):
 
     def _stop(self, sight: Sight) -> tuple[Mask, Mask, dict[str, Floats]]:
         p, load = self.params, sight.more["load_t"]
-        stands = (load > p.loaded_t) & (sight.speed < p.stop_kmh)
-        holds = self.yards.away(sight, p.site_margin_m, stands)
+        holds = sight.more["away"]
         over = (sight.speed >= p.stop_kmh) | (load <= p.loaded_t)
         stood = (sight.time_ms - self.state["onset_ms"][sight.truck]) / 60_000
         return (
@@ -239,7 +255,7 @@ class OffSiteJudge(TruckJudge):
         if len(rows):
             minute = self.sky.local_minute(sight.time_ms[rows])
             strange[rows] = self.yards.early_or_late(truck[rows], minute, p.grace_min)
-        holds = self.yards.away(sight, p.site_margin_m, strange & (sight.speed > p.driving_kmh))
+        holds = sight.more["away"]
         passed_ms = sight.time_ms - s["last_ms"][truck]
         anew = (s["phase"][truck] == REST) | ((s["phase"][truck] == WAITING) & (passed_ms > GAP_MS))
         way = np.clip(passed_ms / 1000.0, 0.0, 60.0) * sight.speed / 3.6

@@ -21,7 +21,7 @@ from alerts.route_settings import RouteParams, parse
 from alerts.routewatch import ALERTED, OUTSIDE, RouteWatch, Verdict
 from alerts.rules import Rule
 from alerts.saved import matching, take_over
-from alerts.wanted import Wanted
+from alerts.sight import seen
 from devices.batch import Batch
 from devices.registry import Permit, Registry
 from devices.sky import Sky
@@ -30,6 +30,8 @@ from devices.transition import ACTIVE, CLEARED, Transition
 VALUES = ("distance_m", "outside_min", "outside_m")
 WANTED = ("lon_deg", "lat_deg", "hdop", "satellites", "speed_kmh", "heading_deg")
 LOOK_MS = 1_000  # how often it is looked whether a truck off its route has fallen silent
+
+Place = tuple[float, float]  # longitude and latitude
 
 __all__ = ["VALUES", "RouteDeviationJudge", "parse"]
 
@@ -42,7 +44,7 @@ class RouteDeviationJudge:
         watch: its columns, and ``watch.counts`` of what was judged and what was not.
     """
 
-    takes_runs = False
+    takes_runs = True
 
     def __init__(self, rule: Rule, registry: Registry, sky: Sky) -> None:
         self.rule = rule
@@ -59,31 +61,31 @@ class RouteDeviationJudge:
         self.index[self.rows] = np.arange(len(self.rows))
         self.permits = [permits[int(row)] for row in self.rows]
         self.watch = RouteWatch(self.permits, sky.local_minute, params)
-        self._wanted = Wanted(registry.catalog[rule.device], WANTED)
         self.due_ms: int = NEVER
 
     def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:  # noqa: ARG002 - every judge is asked alike
-        """Judge fixes: at most one a truck, each newer than its truck's last."""
-        truck = self.index[batch.device]
-        watched = (truck >= 0).nonzero()[0]
-        self.watch.counts["no_permit"] += len(truck) - len(watched)
-        if not len(watched):
-            return []
-        lon, lat, hdop, satellites, speed, heading = self._wanted.of(batch, watched)
-        p = self.watch.params
+        """Judge fixes, each newer than its truck's fix before."""
+        sight = seen(fleet, batch).of(self.index, WANTED)
+        self.watch.counts["no_permit"] += len(batch) - len(sight)
+        p, watched = self.watch.params, len(sight)
+        lon, lat, hdop, satellites = (sight.more[name] for name in WANTED[:4])
         usable = ~(np.isnan(lon) | np.isnan(lat) | (hdop > p.max_hdop) | (satellites < p.min_satellites))
         usable &= (lon != 0.0) | (lat != 0.0)
-        truck, time_ms = truck[watched], batch.time_ms[watched]
-        if np.count_nonzero(usable) < len(truck):
-            truck, time_ms, lon, lat = truck[usable], time_ms[usable], lon[usable], lat[usable]
-            speed, heading, hdop = speed[usable], heading[usable], hdop[usable]
-        east, north = self.watch.to_metres(truck, lon, lat)
-        fixes = Fixes(truck, time_ms, east, north, speed / KMH, np.radians(heading), self._narrow(hdop))
-        verdicts = self.watch.step(fixes, len(watched) - len(truck))
+        if np.count_nonzero(usable) < watched:
+            sight, _ = sight.among(usable)
+        lon, lat, hdop, _, speed, heading = (sight.more[name] for name in WANTED)
+        east, north = self.watch.to_metres(sight.truck, lon, lat)
+        where = (east, north, speed / KMH, np.radians(heading))
+        fixes = Fixes(sight.truck, sight.time_ms, *where, self._narrow(hdop))
+        verdicts = self.watch.turns(fixes, sight.cuts, watched - len(sight))
         if not verdicts:
             return []
         self.due_ms = NEVER
-        return self._tell(verdicts, {int(one): (float(lon[k]), float(lat[k])) for k, one in enumerate(truck)})
+        places: dict[tuple[int, int], Place] = {}
+        for verdict in verdicts:
+            k = int(((sight.truck == verdict.truck) & (sight.time_ms == verdict.at_ms)).nonzero()[0][0])
+            places[verdict.truck, verdict.at_ms] = float(lon[k]), float(lat[k])
+        return self._tell(verdicts, places)
 
     def _narrow(self, hdop: npt.NDArray[np.float64]) -> npt.NDArray[np.float64] | None:
         """Return which share of the corridor each fix deserves: the better the reception, the narrower."""
@@ -103,7 +105,8 @@ class RouteDeviationJudge:
         at = live.local[self.rows]
         verdicts = self.watch.lost(np.maximum(live.seen_ms[at], fleet.resumed_ms), now_ms)
         lon, lat = live.column("lon_deg"), live.column("lat_deg")
-        return self._tell(verdicts, {v.truck: (float(lon[at[v.truck]]), float(lat[at[v.truck]])) for v in verdicts})
+        places = {(v.truck, v.at_ms): (float(lon[at[v.truck]]), float(lat[at[v.truck]])) for v in verdicts}
+        return self._tell(verdicts, places)
 
     def open(self) -> Mapping[str, int]:
         """Return the trucks off their route, with the onset of each."""
@@ -147,8 +150,8 @@ class RouteDeviationJudge:
     def _permit_keys(self) -> list[str]:
         return [f"{permit.truck}|{permit.id}" for group in self.permits for permit in group]
 
-    def _tell(self, verdicts: list[Verdict], where: Mapping[int, tuple[float, float]]) -> list[Transition]:
-        """Put verdicts into words; ``where`` holds the place of each one's truck."""
+    def _tell(self, verdicts: list[Verdict], where: Mapping[tuple[int, int], Place]) -> list[Transition]:
+        """Put verdicts into words; ``where`` holds the place of each one's truck at its time."""
         told = []
         for verdict in verdicts:
             row = int(self.rows[verdict.truck])
@@ -161,7 +164,7 @@ class RouteDeviationJudge:
             }
             entity, state = f"device:{self.registry.id_of(row)}", ACTIVE if verdict.active else CLEARED
             about = (self.rule, self.registry, self.sky, entity, state, verdict.at_ms, verdict.onset_ms, values)
-            told.append(transition(*about, verdict.reason, where[verdict.truck]))
+            told.append(transition(*about, verdict.reason, where[verdict.truck, verdict.at_ms]))
         return told
 
 

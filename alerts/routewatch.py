@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from alerts.corridor import Corridors, Sites, ragged
-from alerts.reckoning import Fixes, Reckoning
+from alerts.reckoning import Fixes, Reckoning, Run
 from alerts.route_settings import RouteParams
 from devices.geometry import EARTH_M_PER_DEG
 from devices.registry import Permit
@@ -74,6 +75,7 @@ class RouteWatch:
         per_truck = np.array([len(group) for group in permits], dtype=np.int64)
         self._last = np.cumsum(per_truck) - 1
         self._first = self._last - per_truck + 1
+        self._most = int(per_truck.max(initial=0))
         ways = [np.concatenate([np.array(p.route, dtype=np.float64) for p in group]) for group in permits]
         self._centre = np.array([(way.min(axis=0) + way.max(axis=0)) / 2 for way in ways]).reshape(-1, 2)
         self._scale = EARTH_M_PER_DEG * np.cos(np.radians(self._centre[:, 1]))
@@ -90,6 +92,7 @@ class RouteWatch:
         self._any_hour = bool(self._always.all())
         width = np.array([p.corridor_m for p in flat], dtype=np.float64)
         self._on = np.where(width > 0, width, params.on_m)
+        self._share = params.off_m / params.on_m
         trucks = len(permits)
         self.reckoning = Reckoning(trucks, params.gate)
         self.hint = np.full(len(flat), -1, dtype=np.int64)
@@ -112,47 +115,89 @@ class RouteWatch:
 
     def step(self, fixes: Fixes, poor: int = 0) -> list[Verdict]:
         """Judge usable fixes, at most one a truck; ``poor`` is how many were passed over for their quality."""
+        return self.turns(fixes, (0, len(fixes.truck)), poor)
+
+    def turns(self, fixes: Fixes, cuts: Sequence[int], poor: int = 0) -> list[Verdict]:
+        """Judge usable fixes laid out turn by turn as in alerts/sight.py; ``cuts`` is where turns begin."""
         self.counts["poor"] += poor
-        distance, ratio, valid = self._off_route(fixes)
+        if not len(fixes.truck):
+            return []
+        valid = self._permitted(fixes)
         without = len(valid) - int(np.count_nonzero(valid))
+        if not without:
+            return self._judge(fixes, cuts)
         self.counts["no_permit"] += without
-        verdicts: list[Verdict] = []
-        if without:
-            verdicts = self._permit_ended(fixes.take(~valid))
-            fixes, distance, ratio = fixes.take(valid), distance[valid], ratio[valid]
-        share = self.params.off_m / self.params.on_m
-        believed, driven, loose = self.reckoning.judge(fixes, ratio <= share)
+        some, lacking = np.zeros((2, len(self._first)), dtype=np.bool_)
+        some[fixes.truck[valid]], lacking[fixes.truck[~valid]] = True, True
+        never = (~some[fixes.truck[: cuts[1]]]).nonzero()[0]
+        verdicts = self._permit_ended(fixes.at(never))
+        rows = (some & ~lacking)[fixes.truck].nonzero()[0]
+        if len(rows):
+            verdicts += self._judge(fixes.at(rows), np.unique(np.searchsorted(rows, cuts)).tolist())
+        for row in (some & lacking)[fixes.truck].nonzero()[0].tolist():  # a permit has begun or ended meanwhile
+            one = fixes.at(slice(row, row + 1))
+            verdicts += self._judge(one, (0, 1)) if valid[row] else self._permit_ended(one)
+        return verdicts
+
+    def _judge(self, fixes: Fixes, cuts: Sequence[int]) -> list[Verdict]:
+        """Judge fixes of trucks that have a permit at the time."""
+        run = self.reckoning.run(fixes, cuts[1])
+        told = [verdict for first, end in pairwise(cuts) for verdict in self._turn(fixes, run, first, end)]
+        run.close()
+        return told
+
+    def _turn(self, whole: Fixes, run: Run, first: int, end: int) -> list[Verdict]:
+        s, fixes = self.state, whole.at(slice(first, end))
+        distance, ratio = self._off_route(fixes)
+        near = ratio <= self._share
+        believed = run.believe(first, end, near)
+        moved = run.driven(first, end, believed)
         judged = int(np.count_nonzero(believed))
         self.counts["disbelieved"] += len(believed) - judged
         self.counts["judged"] += judged
+        out: list[Verdict] = []
+        lane = (believed & (~near | (s["phase"][fixes.truck] != INSIDE))).nonzero()[0]
+        if len(lane):  # the others are on their way and were before
+            held, distance, ratio = fixes.at(lane), distance[lane], ratio[lane]
+            self._reckon(held, distance, ratio, run, lane)
+            out = self._advance(held, distance, ratio, (moved[0][lane], moved[1][lane]), run, lane)
         if judged < len(believed):
-            fixes, distance, ratio = fixes.take(believed), distance[believed], ratio[believed]
-            driven, loose = driven[believed], loose[believed]
-        self._reckon(fixes, distance, ratio)
-        return verdicts + self._advance(fixes, distance, ratio > 1.0, ratio <= share, (driven, loose))
+            fixes = fixes.at(believed.nonzero()[0])
+        truck = fixes.truck
+        s["last_ms"][truck], s["last_e"][truck], s["last_n"][truck] = fixes.time_ms, fixes.east, fixes.north
+        return out
 
-    def _reckon(self, fixes: Fixes, distance: Floats, ratio: Floats) -> None:
+    def _reckon(
+        self, fixes: Fixes, distance: Floats, ratio: Floats, run: Run, lane: npt.NDArray[np.intp]
+    ) -> None:  # fmt: skip
         """Where dead reckoning puts a truck nearer to its route than the fix does, take its word, in place.
 
         A burst within the gate draws the reference after it only bit by bit; a truck that drives away takes it along.
         """
-        doubtful = ((ratio > self.params.off_m / self.params.on_m) & ~np.isnan(fixes.speed)).nonzero()[0]
+        doubtful = ((ratio > self._share) & ~np.isnan(fixes.speed)).nonzero()[0]
         if not len(doubtful):
             return
         held = fixes.at(doubtful)
-        held.east = self.reckoning.state["ref_e"][held.truck]
-        held.north = self.reckoning.state["ref_n"][held.truck]
-        found, relative, _ = self._off_route(held, remember=False)
+        held.east, held.north = run.state["ref_e"][lane[doubtful]], run.state["ref_n"][lane[doubtful]]
+        found, relative = self._off_route(held, remember=False)
         nearer = relative < ratio[doubtful]
         distance[doubtful[nearer]] = found[nearer]
         ratio[doubtful[nearer]] = relative[nearer]
 
-    def _off_route(self, fixes: Fixes, *, remember: bool = True) -> tuple[Floats, Floats, Mask]:
-        """Return metres from the nearest valid permitted route, the same over its half width, and if any is valid."""
-        count = len(fixes.truck)
-        distance, ratio = np.full(count, np.inf), np.full(count, np.inf)
-        valid = np.zeros(count, dtype=bool)
-        share = self.params.off_m / self.params.on_m
+    def _off_route(self, fixes: Fixes, *, remember: bool = True) -> tuple[Floats, Floats]:
+        """Return metres from the nearest valid permitted route, and the same over its half width."""
+        if self._most == 1:
+            distance = self._from_permit(fixes, self._first[fixes.truck], remember=remember)
+            ratio = distance / self._on[self._first[fixes.truck]]
+        else:
+            distance, ratio = self._from_any(fixes, remember=remember)
+        if fixes.narrow is not None:
+            ratio /= fixes.narrow
+        return distance, ratio
+
+    def _from_any(self, fixes: Fixes, *, remember: bool) -> tuple[Floats, Floats]:
+        """Look at one permit of each truck after the other."""
+        distance, ratio = np.full(len(fixes.truck), np.inf), np.full(len(fixes.truck), np.inf)
         minute = fixes.time_ms if self._any_hour else self.local_minute(fixes.time_ms)
         first, last = self._first[fixes.truck], self._last[fixes.truck]
         for number in range(int((last - first).max(initial=-1)) + 1):
@@ -160,22 +205,35 @@ class RouteWatch:
             permit = first[here] + number
             ok = self._valid(permit, fixes.time_ms[here], minute[here])
             here, permit = here[ok], permit[ok]
-            valid[here] = True
-            near = self._on[permit] * share
-            where = (fixes.east[here], fixes.north[here])
-            found, segment = self.corridors.nearest(permit, *where, self.hint[permit], near)
-            if remember:
-                self.hint[permit] = segment
-            away = (found > near).nonzero()[0]
-            at_site = self.sites.holds(permit[away], where[0][away], where[1][away], self.params.site_margin_m)
-            found[away[at_site]] = 0.0
+            found = self._from_permit(fixes.at(here), permit, remember=remember)
             relative = found / self._on[permit]
             better = relative < ratio[here]
             distance[here[better]] = found[better]
             ratio[here[better]] = relative[better]
-        if fixes.narrow is not None:
-            ratio /= fixes.narrow
-        return distance, ratio, valid
+        return distance, ratio
+
+    def _from_permit(self, fixes: Fixes, permit: Ints, *, remember: bool) -> Floats:
+        """Return metres from the routes of permits, 0 inside their sites."""
+        near = self._on[permit] * self._share
+        found, segment = self.corridors.nearest(permit, fixes.east, fixes.north, self.hint[permit], near)
+        if remember:
+            self.hint[permit] = segment
+        away = (found > near).nonzero()[0]
+        if len(away):
+            margin_m = self.params.site_margin_m
+            at_site = self.sites.holds(permit[away], fixes.east[away], fixes.north[away], margin_m)
+            found[away[at_site]] = 0.0
+        return found
+
+    def _permitted(self, fixes: Fixes) -> Mask:
+        """Return which trucks have a permit at the time of their fix."""
+        minute = fixes.time_ms if self._any_hour else self.local_minute(fixes.time_ms)
+        first, last = self._first[fixes.truck], self._last[fixes.truck]
+        found = self._valid(first, fixes.time_ms, minute)
+        for number in range(1, self._most):
+            here = (~found & (first + number <= last)).nonzero()[0]
+            found[here] = self._valid(first[here] + number, fixes.time_ms[here], minute[here])
+        return found
 
     def _valid(self, permit: Ints, time_ms: Ints, minute: Ints) -> Mask:
         dated = (time_ms >= self._from[permit]) & (time_ms < self._until[permit])
@@ -196,9 +254,11 @@ class RouteWatch:
         return out
 
     def _advance(
-        self, fixes: Fixes, distance: Floats, out: Mask, back: Mask, moved: tuple[Floats, Floats]
-    ) -> list[Verdict]:
-        driven, loose = moved
+        self, fixes: Fixes, distance: Floats, ratio: Floats, moved: tuple[Floats, Floats], run: Run,
+        lane: npt.NDArray[np.intp],
+    ) -> list[Verdict]:  # fmt: skip
+        """Let trucks be outside, long and far enough to be told of, and back; each stands at its lane of the run."""
+        (driven, loose), out, back = moved, ratio > 1.0, ratio <= self._share
         p, s, truck, now = self.params, self.state, fixes.truck, fixes.time_ms
         s["distance_m"][truck] = distance
         phase = s["phase"][truck]
@@ -221,9 +281,9 @@ class RouteWatch:
             s["outside_m"][begun] = 0.0
             s["back_ms"][begun] = 0
             loose[start] = 0.0
-            shock = self.reckoning.state["shock_ms"][begun]
+            shock = run.state["shock_ms"][lane[start]]
             s["unsure"][begun] = (shock > 0) & (now[start] - shock <= SHOCK_MS)
-            self.reckoning.drop_anchor(fixes.at(start))
+            run.drop_anchor(lane[start], fixes.at(start))
         held = s["outside_ms"][truck]
         unsure = s["unsure"][truck] > 0
         near_ms, far_ms = np.where(unsure, p.unsure_ms, p.for_ms), np.where(unsure, p.for_ms, p.far_for_ms)
@@ -239,8 +299,6 @@ class RouteWatch:
         phase[clear] = INSIDE
         s["back_ms"][truck] = clock
         s["phase"][truck] = phase
-        s["last_ms"][truck] = now
-        s["last_e"][truck], s["last_n"][truck] = fixes.east, fixes.north
         changed = (fire | clear).nonzero()[0]
         return [self._verdict(int(truck[i]), int(now[i]), "" if fire[i] else "recovered") for i in changed]
 
@@ -257,11 +315,10 @@ class RouteWatch:
         share = number / (points[fix] + 1)
         east = from_e[fix] + share * (fixes.east - from_e)[fix]
         north = from_n[fix] + share * (fixes.north - from_n)[fix]
-        off = self.params.off_m / self.params.on_m
         for step in range(int((self._last - self._first).max(initial=-1)) + 1):
             here = (self._first[truck[fix]] + step <= self._last[truck[fix]]).nonzero()[0]
             permit = self._first[truck[fix[here]]] + step
-            near = self._on[permit] * off
+            near = self._on[permit] * self._share
             none = np.full(len(here), -1, dtype=np.int64)
             found, _ = self.corridors.nearest(permit, east[here], north[here], none, near)
             length[fix[here[found <= near]]] = np.nan

@@ -17,53 +17,26 @@ from alerts.judge import State
 from alerts.messages import transition
 from alerts.rules import Rule
 from alerts.saved import matching, take_over
-from alerts.wanted import Wanted
+from alerts.sight import Floats, Ints, Mask, Sight, seen
 from devices.batch import Batch
 from devices.registry import Registry
 from devices.sky import Sky
 from devices.transition import ACTIVE, CLEARED, Transition
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
-Mask = npt.NDArray[np.bool_]
+__all__ = ["ALERTED", "GAP_MS", "REST", "WAITING", "Floats", "Ints", "Mask", "Sight", "TruckJudge"]
 
 REST, WAITING, ALERTED = 0, 1, 2
 LOOK_MS = 1_000  # how often open alerts of silent trucks are looked at
 HOLD_MS = 86_400_000  # silent for so long with an alert open: it ends as data_lost
 GAP_MS = 180_000  # a condition that nobody saw for so long begins to wait anew
-USUAL = ("lon_deg", "lat_deg", "hdop", "satellites", "speed_kmh")
-MAX_HDOP, MIN_SATELLITES = 6.0, 4.0
-
-
-class Sight:
-    """Readings of one call, one a truck: (n,) each.
-
-    Attributes:
-        truck: place among the watched trucks.
-        time_ms: device time.
-        east, north: metres from the city's centre, NaN where the fix is no good.
-        speed: km/h, NaN where not reported.
-        hdop: of the fix, 1 where not reported.
-        more: further fields, by name.
-    """
-
-    def __init__(
-        self, truck: npt.NDArray[np.intp], time_ms: Ints, columns: Mapping[str, Floats], at: tuple[Floats, Floats]
-    ) -> None:
-        self.truck, self.time_ms, self.more = truck, time_ms, columns
-        self.east, self.north = at
-        self.speed = columns["speed_kmh"]
-        self.hdop = np.where(np.isnan(columns["hdop"]), 1.0, columns["hdop"])
-
-    def __len__(self) -> int:
-        return len(self.truck)
+USUAL = ("lon_deg", "lat_deg", "hdop", "speed_kmh", "east", "north")
 
 
 class TruckJudge:
     """A rule over trucks, each for itself.
 
     A subclass has the fields it ``WANTED``, its own columns of memory in ``COLUMNS`` (name to type and first value),
-    and :meth:`look`.
+    and :meth:`look`; and :meth:`busy`, where it can say of many readings at once that they change nothing.
 
     Attributes:
         rows: registry rows of the watched trucks.
@@ -73,7 +46,7 @@ class TruckJudge:
 
     WANTED: ClassVar[tuple[str, ...]] = ()
     COLUMNS: ClassVar[dict[str, tuple[type, float]]] = {}
-    takes_runs = False
+    takes_runs = True
 
     def __init__(self, rule: Rule, registry: Registry, sky: Sky, rows: npt.NDArray[np.intp] | None = None) -> None:
         self.rule, self.rule_id, self.kinds, self.fingerprint = rule, rule.id, (rule.device,), rule.fingerprint
@@ -83,7 +56,6 @@ class TruckJudge:
         self.index[self.rows] = np.arange(len(self.rows))
         self.samples = 0
         self._names = (*USUAL, *self.WANTED)
-        self._wanted = Wanted(registry.catalog[rule.device], self._names)
         n = len(self.rows)
         self.state: dict[str, npt.NDArray[Any]] = {
             "phase": np.zeros(n, np.int8), "seen": np.zeros(n, np.int32),
@@ -93,43 +65,70 @@ class TruckJudge:
         self.due_ms: int = NEVER
 
     def look(self, sight: Sight) -> tuple[Mask, Mask, dict[str, Floats]]:
-        """Return where the condition surely holds, where it has surely ended, and the numbers to be told; (n,) each."""
+        """Look at one turn; return where the condition surely holds, where it has surely ended, and what is told.
+
+        All (n,) each, what is told by name.
+        """
         raise NotImplementedError
 
+    def busy(self, sight: Sight) -> Mask | None:  # noqa: ARG002 - every kind is asked alike
+        """Return of which trucks the readings must be looked at turn by turn, (trucks,); None: of all.
+
+        The others' change nothing but what is remembered here, and their condition neither holds nor held.
+        """
+        return None
+
+    def waking(self, truck: npt.NDArray[np.intp]) -> Mask:
+        """Return as busy the trucks given, and those whose alert waits or is open."""
+        found: Mask = self.state["phase"] != REST
+        found[truck] = True
+        return found
+
     def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:  # noqa: ARG002 - every judge is asked alike
-        """Judge readings: at most one a truck, each newer than its truck's last."""
-        truck = self.index[batch.device]
-        rows = (truck >= 0).nonzero()[0]
-        if not len(rows):
+        """Judge readings, each newer than its truck's reading before."""
+        sight = seen(fleet, batch).of(self.index, self._names)
+        if not len(sight):
             return []
-        columns = dict(zip(self._names, self._wanted.of(batch, rows), strict=True))
-        lon, lat = columns["lon_deg"], columns["lat_deg"]
-        east, north = self.registry.projection.to_metres(lon, lat)
-        poor = (columns["hdop"] > MAX_HDOP) | (columns["satellites"] < MIN_SATELLITES) | ((lon == 0.0) & (lat == 0.0))
-        east, north = np.where(poor, np.nan, east), np.where(poor, np.nan, north)
-        sight = Sight(truck[rows], batch.time_ms[rows], columns, (east, north))
-        holds, over, figures = self.look(sight)
-        told = self._advance(sight, holds, over, figures, (lon, lat))
-        self.state["last_ms"][sight.truck] = sight.time_ms
+        told: list[Transition] = []
+        busy = self.busy(sight)
+        for turn in (sight if busy is None else sight.of(busy[sight.truck])).turns():
+            told += self._advance(turn, *self.look(turn))
+            self.state["last_ms"][turn.truck] = turn.time_ms
+        self.state["last_ms"][sight.truck] = sight.time_ms  # of a truck's readings the last stays
         self.due_ms = NEVER if told else self.due_ms
         return told
 
-    def _advance(
-        self, sight: Sight, holds: Mask, over: Mask, figures: dict[str, Floats], where: tuple[Floats, Floats]
-    ) -> list[Transition]:
-        s, truck, now = self.state, sight.truck, sight.time_ms
+    def _advance(self, turn: Sight, holds: Mask, over: Mask, figures: dict[str, Floats]) -> list[Transition]:
+        concerned = (holds | (self.state["phase"][turn.truck] != REST)).nonzero()[0]
+        if not len(concerned):
+            return []
+        rows, begun_ms = concerned.tolist(), self.begun_ms(turn)[concerned]
+        fires, changed = self._live_on(turn.of_turn(concerned), holds[concerned], over[concerned], begun_ms)
+        lon, lat = turn.more["lon_deg"], turn.more["lat_deg"]
+        return [
+            self._tell(
+                int(turn.truck[k]), bool(fires[one]), int(turn.time_ms[k]),
+                {name: float(column[k]) for name, column in figures.items()},
+                "" if fires[one] else "recovered", (float(lon[k]), float(lat[k])),
+            )
+            for one, k in ((one, rows[one]) for one in changed.tolist())
+        ]  # fmt: skip
+
+    def _live_on(self, turn: Sight, holds: Mask, over: Mask, begun_ms: Ints) -> tuple[Mask, npt.NDArray[np.intp]]:
+        """Let conditions wait, begin and end; return which alerts begin, (n,), and the rows of all that changed."""
+        s, truck, now = self.state, turn.truck, turn.time_ms
         phase = s["phase"][truck]
         gap = now - s["last_ms"][truck] > GAP_MS
         begin = holds & ((phase == REST) | ((phase == WAITING) & gap))
-        s["onset_ms"][truck[begin]] = self.begun_ms(sight)[begin]
+        s["onset_ms"][truck[begin]] = begun_ms[begin]
         s["seen"][truck[begin]] = 0
         phase = np.where(begin, WAITING, np.where((phase == WAITING) & over, REST, phase))
         waits = (phase == WAITING) & holds
         s["seen"][truck[waits]] += 1
-        long = now - s["onset_ms"][truck] >= self.rule.for_ms
+        long = (now - s["onset_ms"][truck] >= self.rule.for_ms) & (self.rule.for_ms > 0 or not self.samples)
         if self.samples:
             long |= s["seen"][truck] >= self.samples
-        fires = waits & long & self.may(sight)
+        fires = waits & long & self.may(turn)
         phase[fires] = ALERTED
         s["back_ms"][truck[fires]] = 0
         back = s["back_ms"][truck]
@@ -138,14 +137,7 @@ class TruckJudge:
         clears = ending & (now - back >= self.rule.keep_ms)
         phase[clears] = REST
         s["back_ms"][truck], s["phase"][truck] = back, phase
-        changed = (fires | clears).nonzero()[0]
-        return [
-            self._tell(
-                int(truck[k]), bool(fires[k]), int(now[k]), {name: float(one[k]) for name, one in figures.items()},
-                "" if fires[k] else "recovered", (float(where[0][k]), float(where[1][k])),
-            )
-            for k in changed.tolist()
-        ]  # fmt: skip
+        return fires, (fires | clears).nonzero()[0]
 
     def begun_ms(self, sight: Sight) -> Ints:
         """Return when a condition began that holds first now: with this reading, unless a kind knows better, (n,)."""
