@@ -40,6 +40,11 @@ class Explaining:
             rule.id: frozenset(e.where for e in entries if any(one.matches(rule) for one in e.by))
             for rule in rules.values()
         }
+        self._mates: dict[str, dict[str, None]] = {}  # open alerts that may have company, by entity and by station
+        self._company = {
+            rule.id: frozenset(g.where for g in inhibition.together if any(one.matches(rule) for one in g.rules))
+            for rule in rules.values()
+        }
         self._explained = {rule.id for rule in rules.values() if inhibition.explainable(rule)}
 
     def explains_below(self, rule: Rule) -> bool:
@@ -68,7 +73,13 @@ class Explaining:
             yield self._sources, "<" + self._topology.node_of(entity)
         if SAME in where:
             yield self._sources, "=" + entity
-        hub = self._topology.hub_of(entity) if BESIDE in where or rule in self._explained else ""
+        company = self._company.get(rule, frozenset())
+        near = BESIDE in where or BESIDE in company or rule in self._explained
+        hub = self._topology.hub_of(entity) if near else ""
+        if BESIDE in company and hub:
+            yield self._mates, "~" + hub
+        if SAME in company:
+            yield self._mates, "=" + entity
         if BESIDE in where and hub:
             yield self._sources, "~" + hub
         if rule in self._explained and hub:
@@ -153,6 +164,22 @@ class Explaining:
                     found = (self._order[id(entry)], source.begun.onset_ms, name)
                     best = found if best is None else min(best, found)
         return best[2] if best else ""
+
+    def company(self, member: Member, members: Mapping[str, Member]) -> str:
+        """Return the incident of the oldest open alert that a new one is one incident with; empty for none."""
+        begun = member.begun
+        if not self._company.get(begun.rule):
+            return ""
+        found: list[tuple[int, str, str]] = []
+        for place in ("=" + begun.entity, "~" + self._topology.hub_of(begun.entity)):
+            where = SAME if place[0] == "=" else BESIDE
+            for name in self._mates.get(place, ()):
+                mate = members.get(name)
+                if mate is None or mate is member or not mate.heads or not mate.incident:
+                    continue
+                if where in self._inhibition.company(self._rules[mate.begun.rule], self._rules[begun.rule]):
+                    found.append((mate.since_ms, name, mate.incident))
+        return min(found)[2] if found else ""
 
     def explained(self, member: Member, members: Mapping[str, Member]) -> list[Member]:
         """Return the alerts that stand for themselves so far and that a new one explains."""

@@ -71,13 +71,28 @@ class Notices:
             incident = memory.incidents.get(name)
             if incident is None or incident.due_ms != due_ms:
                 continue
+            joined = [one for one in incident.fresh if one in incident.heads]
+            if incident.fresh and not joined and incident.told_ms and not _graver(incident):
+                self._rest(incident)  # what had joined is over before it was told
+                continue
             if not incident.told_ms:
-                why = words.OPENED
+                why, joined = words.OPENED, []
             elif _graver(incident):
                 why = words.WORSE
+            elif joined:
+                why = words.ALSO
             else:
                 why = words.GROWN if self._has_grown(incident) else words.STILL
-            self.tell(incident, [memory.members[one].begun for one in incident.heads], why, step)
+            self.tell(incident, [memory.members[one].begun for one in joined or incident.heads], why, step)
+
+    def join(self, incident: Incident, alert: str, now_ms: int, wait_ms: int) -> None:
+        """Note that an alert of another rule has joined as company: what waits for nothing is told at once."""
+        incident.mixed += 1
+        due_ms = now_ms + wait_ms
+        if incident.told_ms:
+            incident.fresh.append(alert)
+            due_ms = max(due_ms, incident.told_ms + self._timing.interval_ms) if wait_ms else now_ms
+        self.put(incident, min(incident.due_ms, due_ms))
 
     def tell(self, incident: Incident, heads: Sequence[Transition], why: str, step: Step) -> None:
         """Tell of an incident now; ``heads`` are its alerts that stand for themselves."""
@@ -85,10 +100,15 @@ class Notices:
         incident.turns += 1
         incident.stood = max(incident.stood, len(heads))
         incident.told_ms, incident.told_severity, incident.told_devices = step.now_ms, incident.severity, incident.size
-        again = self._timing.repeat_ms if incident.severity in GRAVE else 0
-        incident.due_ms = step.now_ms + again if again else NEVER_AGAIN
-        self.agenda.put(incident.due_ms, incident.id)
+        self._rest(incident)
         step.touched[incident.id] = None
+
+    def _rest(self, incident: Incident) -> None:
+        """Have an incident repeated, if it lasts and is grave."""
+        incident.fresh.clear()
+        again = self._timing.repeat_ms if incident.severity in GRAVE else 0
+        incident.due_ms = incident.told_ms + again if again else NEVER_AGAIN
+        self.agenda.put(incident.due_ms, incident.id)
 
     def _has_grown(self, incident: Incident) -> bool:
         told = incident.told_devices

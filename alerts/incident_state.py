@@ -16,6 +16,7 @@ from devices.transition import SEVERITIES, Transition
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 NAME = "incidents.state"
+NAMES_KEPT = 8
 
 
 @dataclass(slots=True)
@@ -92,6 +93,8 @@ class Incident:
         told_severity, told_devices: as that notice said.
         turns: notices worth telling so far.
         stood: alerts that stood for themselves when it was told, all notices together.
+        fresh: ids of alerts of another rule that have joined since it was told last, and must be told.
+        mixed: how many alerts have joined it as company, of other rules than its first.
     """
 
     id: str
@@ -112,11 +115,19 @@ class Incident:
     told_devices: int = 0
     turns: int = 0
     stood: int = 0
+    fresh: list[str] = field(default_factory=list)
+    mixed: int = 0
 
     @property
     def size(self) -> int:
         """Return how many devices it concerns."""
         return max(len(self.devices), self.behind, 1)
+
+    def call(self, begun: Transition) -> None:
+        """Take in the name of the facility that an alert is about."""
+        name = begun.words.get("zh", {}).get("name") or begun.entity.partition(":")[2]
+        if name not in self.names and len(self.names) < NAMES_KEPT:
+            self.names.append(name)
 
     def weigh(self, severity: str) -> None:
         """Take in how grave an alert is."""

@@ -6,16 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from alerts.incident_state import Incident
-from alerts.inhibition import COMMON_CAUSE
+from alerts.inhibition import FOUND
 from alerts.rules import LANGUAGES
 from devices.transition import ACTIVE, CLEARED, Transition
 
 NAMED = 3  # facilities that a notice names one by one
-OPENED, GROWN, WORSE, STILL = "opened", "grown", "worse", "still"
+OPENED, GROWN, WORSE, ALSO, STILL = "opened", "grown", "worse", "also", "still"
 _BEFORE = {
     OPENED: {"en": "", "zh": ""},
     GROWN: {"en": "Grown to {size}: ", "zh": "【扩大至{size}】"},
     WORSE: {"en": "Worse, now {severity}: ", "zh": "【升级为{severity}】"},
+    ALSO: {"en": "Also: ", "zh": "【新增】"},
     STILL: {"en": "Still open: ", "zh": "【持续未恢复】"},
 }
 _SEVERITY = {
@@ -25,6 +26,8 @@ _SEVERITY = {
 _MANY = {"en": "{count} times {title}: {names}{more}{place}", "zh": "{count} 处{title}：{names}{more}{place}"}
 _MORE = {"en": " and {count} more", "zh": " 等"}
 _OVER = {"en": "Cleared: {text}", "zh": "【解除】{text}"}
+_ALL_OVER = {"en": "All of it is over. {text}", "zh": "【全部解除】{text}"}
+_MIXED = {"en": "{text}; also: {titles}", "zh": "{text}；另有：{titles}"}
 _BEHIND = {"en": " ({size} behind it{alerts})", "zh": "（影响{size}{alerts}）"}
 _GATHERED = {"en": "; {count} more alerts gathered here", "zh": "；另有 {count} 条告警归并于此"}
 _JOIN = {"en": ", ", "zh": "、"}
@@ -47,7 +50,10 @@ def begun(incident: Incident, heads: Sequence[Transition], why: str) -> Transiti
 
 def over(incident: Incident, ended: Transition) -> Transition:
     """Return the notice that an incident is over; ``ended`` is the end of the last alert that stood for itself."""
-    if incident.stood <= 1:
+    if incident.mixed:
+        text = {one: _ALL_OVER[one].format(text=ended.message.get(one, "")) for one in LANGUAGES}
+        ended = replace(ended, message=text)
+    if incident.stood <= 1 or incident.mixed:
         return replace(ended, alert_id=incident.id, incident=incident.id, severity=incident.severity)
     message = {one: _OVER[one].format(text=_many(incident, incident.stood, incident.names, one)) for one in LANGUAGES}
     return replace(
@@ -61,6 +67,10 @@ def sentence(incident: Incident, heads: Sequence[Transition], language: str) -> 
     if len(heads) <= 1:
         text = lead.message.get(language) or next(iter(lead.message.values()), lead.rule)
         return text + _behind(incident, language)
+    if len({head.rule for head in heads}) > 1:
+        titles = dict.fromkeys(head.words.get(language, {}).get("rule") or head.rule for head in heads[1:])
+        text = lead.message.get(language) or lead.rule
+        return _MIXED[language].format(text=text, titles=_JOIN[language].join(titles))
     return _many(incident, len(heads), incident.names, language)
 
 
@@ -83,7 +93,7 @@ def _many(incident: Incident, count: int, names: Sequence[str], language: str) -
 
 def _behind(incident: Incident, language: str) -> str:
     gathered = _GATHERED[language].format(count=incident.suppressed) if incident.suppressed else ""
-    if incident.size > 1 and incident.lead.rule != COMMON_CAUSE:  # that says how many itself
+    if incident.size > 1 and incident.lead.rule not in FOUND:  # that says how many itself
         return _BEHIND[language].format(size=_size(incident, language), alerts=gathered)
     return gathered
 

@@ -48,7 +48,7 @@ FIGURES: dict[str, str] = {
 VALUES = (*FIGURES, "value", "threshold", "hours")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Params:
     """An hourly inflow rule's own keys.
 
@@ -159,6 +159,7 @@ class InflowHoursJudge:
     """
 
     takes_runs = True
+    told, counted = "inflow_lps", "hours"  # the figure that a message calls its value; how many in a row it takes
 
     def __init__(self, rule: Rule, registry: Registry, sky: Sky) -> None:
         self.rule_id, self.kinds, self.fingerprint = rule.id, (rule.device,), rule.fingerprint
@@ -207,9 +208,13 @@ class InflowHoursJudge:
         s["like"][here] = int(minute) // 60 + 24 * (int(day + 3) % 7 >= 5)
         np.add.at(s["litres"], at, litres)
         np.add.at(s["seconds"], at, seconds)
+        self._also(at, rain)
         wet = rain >= RAIN_MM
         np.maximum.at(s["rain_ms"], at[wet], time_ms[wet])
         return told
+
+    def _also(self, at: Places, rain: Floats) -> None:
+        """Take in what else an hour's readings tell; nothing here."""
 
     def _judge(self, at: Places) -> list[Transition]:
         end_ms = (self.hours.state["hour"][at] + 1) * HOUR_MS
@@ -228,7 +233,7 @@ class InflowHoursJudge:
         values: dict[str, float] = {}
         if figures is not None:
             values = {name: float(c[change.row]) for name, c in figures.items() if not np.isnan(c[change.row])}
-            values |= {"hours": float(self.params.hours), "value": float(figures["inflow_lps"][change.row])}
+            values |= {self.counted: float(self.params.hours), "value": float(figures[self.told][change.row])}
         state = ACTIVE if change.active else CLEARED
         entity = f"device:{self.ids[change.place]}"
         return transition(self.rule, self.registry, self.sky, entity, state, at_ms, change.onset_ms, values, reason)

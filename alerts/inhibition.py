@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from alerts.causes_place_settings import SAME_PLACE, PlaceCause, place_cause, same_place_rule
 from alerts.causes_settings import CauseSettings, cause_settings
 from alerts.rules import Rule, RuleSet
 from alerts.spans import duration_ms
@@ -20,6 +21,7 @@ from devices.transition import SEVERITIES
 from devices.yamlfile import ConfigError, Node, read_yaml
 
 COMMON_CAUSE = "common_cause"  # the rule that alerts on a node of the tree bear (alerts/causes.py)
+FOUND = (COMMON_CAUSE, SAME_PLACE)  # rules whose alerts this stage finds by itself, and ends
 SAME, BELOW, BESIDE = "same", "below", "beside"
 WHERE = (SAME, BELOW, BESIDE)
 _NAME = re.compile(r"^(?:(?:kind|device):)?[a-z*?][a-z0-9_*?]*$")
@@ -64,6 +66,19 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Company:
+    """Rules whose alerts are one incident at one place: each is told, and none explains another away.
+
+    Attributes:
+        rules: which.
+        where: the ``same`` entity, or what is ``beside`` it, of the same cabinet or station.
+    """
+
+    rules: tuple[Chosen, ...]
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
 class Inhibition:
     """The matrix, and how causes are looked for in the tree.
 
@@ -72,12 +87,16 @@ class Inhibition:
         entries: in the order of the file.
         causes: None where no causes are looked for.
         source: the file's text, as read.
+        together: rules whose alerts are one incident.
+        places: what several trucks in the same trouble at one place are told as.
     """
 
     never: tuple[Chosen, ...] = ()
     entries: tuple[Entry, ...] = ()
     causes: CauseSettings | None = None
     source: str = ""
+    together: tuple[Company, ...] = ()
+    places: tuple[PlaceCause, ...] = ()
     _found: dict[tuple[str, str], tuple[Entry, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     def spares(self, rule: Rule) -> bool:
@@ -106,15 +125,22 @@ class Inhibition:
             return entry.where == SAME and any(one.text == target.id for one in entry.suppress)
         return any(one.matches(target) for one in entry.suppress)
 
+    def company(self, one: Rule, other: Rule) -> tuple[str, ...]:
+        """Return where alerts of two rules are one incident: ``same``, ``beside``, or nowhere."""
+        groups = (group for group in self.together if any(name.matches(one) for name in group.rules))
+        return tuple(group.where for group in groups if any(name.matches(other) for name in group.rules))
+
     def explainable(self, target: Rule) -> bool:
         """Return whether any alert could explain one of ``target``."""
         return any(self._touches(entry, target) for entry in self.entries)
 
     def unknown(self, rules: RuleSet) -> list[str]:
         """Return a line for each name that fits no rule, with its file and line: a slip, or a rule not in use."""
-        known = [*rules, common_cause_rule()]
+        known = [*rules, common_cause_rule(), same_place_rule()]
         off = set(rules.disabled)
         named = [*self.never, *(one for entry in self.entries for one in (*entry.by, *entry.suppress))]
+        named += [one for group in self.together for one in group.rules]
+        named += [one for place in self.places for one in place.rules if isinstance(one, Chosen)]
         return [
             f"{one.file}:{one.line}: no rule is called '{one.text}'"
             for one in named
@@ -143,10 +169,12 @@ def load_inhibition(path: Path, catalog: Catalog) -> Inhibition:
 
 def parse_inhibition(root: Node, catalog: Catalog, source: str = "") -> Inhibition:
     """Check an inhibition matrix read from YAML. Raises ConfigError with every problem."""
-    root.only("never", "inhibit", "causes")
+    root.only("never", "inhibit", "together", "places", "causes")
     problems: list[str] = []
     never: tuple[Chosen, ...] = ()
     entries: list[Entry] = []
+    together: list[Company] = []
+    places: list[PlaceCause] = []
     causes: CauseSettings | None = None
     node = root.get("never")
     if node is not None:
@@ -160,6 +188,18 @@ def parse_inhibition(root: Node, catalog: Catalog, source: str = "") -> Inhibiti
             entries.append(_entry(one))
         except ConfigError as trouble:
             problems += trouble.problems
+    listed = root.get("together")
+    for one in listed.elements() if listed is not None else ():
+        try:
+            together.append(_company(one))
+        except ConfigError as trouble:
+            problems += trouble.problems
+    listed = root.get("places")
+    for one in listed.elements() if listed is not None else ():
+        try:
+            places.append(place_cause(one, _chosen(one.need("rules"))))
+        except ConfigError as trouble:
+            problems += trouble.problems
     node = root.get("causes")
     if node is not None:
         try:
@@ -168,7 +208,15 @@ def parse_inhibition(root: Node, catalog: Catalog, source: str = "") -> Inhibiti
             problems += trouble.problems
     if problems:
         raise ConfigError(problems)
-    return Inhibition(never, tuple(entries), causes, source)
+    return Inhibition(never, tuple(entries), causes, source, tuple(together), tuple(places))
+
+
+def _company(node: Node) -> Company:
+    node.only("rules", "where", "source")
+    source = node.get("source")
+    if source is not None:
+        source.text()
+    return Company(_chosen(node.need("rules")), node.need("where").text(one_of=(SAME, BESIDE)))
 
 
 def _entry(node: Node) -> Entry:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from devices.batch import Floats, Ints
 
+Places = npt.NDArray[np.intp]
 QUARTER_MIN = 15
 DAYS = 64
 BASE_KEPT_DAYS = 60  # a baseline older than this belongs to another season
@@ -95,6 +96,8 @@ class Nights:
         counts: nights ``dry``, ``wet``, ``rain_unknown``, ``thin`` (too little data), ``no_baseline``.
     """
 
+    needs_base = True
+
     def __init__(self, stations: int, params: NightParams) -> None:
         self.params = params
         quarters = (params.until_min - params.from_min) // QUARTER_MIN
@@ -119,21 +122,25 @@ class Nights:
         self.counts = dict.fromkeys(("dry", "wet", "rain_unknown", "thin", "no_baseline"), 0)
 
     def gather(
-        self, row: npt.NDArray[np.intp], time_ms: Ints, day: Ints, minute: Ints, litres: Floats, seconds: Floats
+        self, row: Places, time_ms: Ints, day: Ints, minute: Ints, litres: Floats, seconds: Floats, *more: Floats
     ) -> None:
-        """Take in what came in up to ``time_ms``, in the order of time; finishes nights that have passed."""
+        """Take in what came in up to ``time_ms``, in the order of time; finishes nights that have passed.
+
+        ``more`` columns are for those that gather more of a night than its inflow.
+        """
         if not (self.state["night"][row] >= 0).any() and not self._inside(minute).any():
             return
         for one in np.unique(day).tolist():
             today = (day == one).nonzero()[0]
-            self._of_day(row[today], time_ms[today], one, minute[today], litres[today], seconds[today])
+            columns = (column[today] for column in (litres, seconds, *more))
+            self._of_day(row[today], time_ms[today], one, minute[today], *columns)
 
     def _inside(self, minute: Ints) -> npt.NDArray[np.bool_]:
         found: npt.NDArray[np.bool_] = (minute >= self.params.from_min) & (minute < self.params.until_min)
         return found
 
     def _of_day(
-        self, row: npt.NDArray[np.intp], time_ms: Ints, day: int, minute: Ints, litres: Floats, seconds: Floats
+        self, row: Places, time_ms: Ints, day: int, minute: Ints, litres: Floats, seconds: Floats, *more: Floats
     ) -> None:
         p, s = self.params, self.state
         night = s["night"][row]
@@ -149,11 +156,15 @@ class Nights:
             quarter = (now - p.from_min) // QUARTER_MIN
             np.add.at(s["litres"], (at, quarter), litres[inside])
             np.add.at(s["seconds"], (at, quarter), seconds[inside])
+            self._also(at, *(column[inside] for column in more))
         after = np.unique(row[(minute >= p.until_min) & (s["night"][row] == day)])
         if len(after):
             self.finish(after)
 
-    def finish(self, row: npt.NDArray[np.intp]) -> None:
+    def _also(self, row: Places, *more: Floats) -> None:
+        """Take in what else was measured within the window; nothing here."""
+
+    def finish(self, row: Places) -> None:
         """Turn what was gathered into each station's figure of the night, to be judged when the rain is known."""
         s = self.state
         for station in row.tolist():
@@ -166,10 +177,14 @@ class Nights:
             s["use"][station, cell] = UNUSED
             means = np.maximum(s["litres"][station][known] / seconds[known], 0.0)
             s["q"][station, cell] = np.percentile(means, self.params.percentile) if len(means) else np.nan
+            self._finished(station, cell)
         s["litres"][row] = 0.0
         s["seconds"][row] = 0.0
         s["night"][row] = -1
         s["waiting"][row] = True
+
+    def _finished(self, station: int, cell: int) -> None:
+        """Keep what else is known of a finished night; nothing here."""
 
     def unjudged(self, station: int) -> list[int]:
         """Return the finished nights of a station that wait to be judged, as local days in order."""
@@ -197,16 +212,23 @@ class Nights:
         if np.isnan(base):
             self.counts["no_baseline"] += 1
             s["use"][station, cell] = DRY
-            return None
+            if self.needs_base:
+                return None
         return self._compare(station, cell, q, base)
+
+    def _says(self, station: int, cell: int, q: float, base: float) -> tuple[bool | None, bool | None]:  # noqa: ARG002 - others ask for more
+        """Return whether a dry night is high, and whether it is low enough to end an alert; None for unknown."""
+        p = self.params
+        return q > p.on_ratio * base and q - base >= p.excess_lps, q < p.off_ratio * base
 
     def _compare(self, station: int, cell: int, q: float, base: float) -> Night | None:
         p, s = self.params, self.state
         end_ms = int(s["ended_ms"][station, cell])
+        high, low = self._says(station, cell, q, base)
         if s["phase"][station] == IDLE:
             s["use"][station, cell] = DRY
-            if not (q > p.on_ratio * base and q - base >= p.excess_lps):
-                s["streak"][station] = 0
+            if not high:
+                s["streak"][station] = 0 if high is not None else s["streak"][station]
                 return None
             s["streak"][station] += 1
             if s["streak"][station] == 1:
@@ -216,7 +238,8 @@ class Nights:
             s["phase"][station], s["calm"][station] = ALERTED, 0
             return self._night(station, end_ms, q, active=True)
         s["streak"][station] += 1
-        s["calm"][station] = s["calm"][station] + 1 if q < p.off_ratio * base else 0
+        if low is not None:
+            s["calm"][station] = s["calm"][station] + 1 if low else 0
         if s["calm"][station] < p.off_nights:
             return None
         return self._night(station, end_ms, q, active=False, reason="recovered")
@@ -235,8 +258,12 @@ class Nights:
         if held.sum() >= p.nights_min:
             s["base"][station] = np.median(s["q"][station][held])
             s["base_day"][station] = day
+            self._based(station, held)
         elif day - s["base_day"][station] > BASE_KEPT_DAYS:
             s["base"][station] = np.nan
+
+    def _based(self, station: int, held: npt.NDArray[np.bool_]) -> None:
+        """Work out what else the nights of a new baseline tell; nothing here."""
 
     def lost(self, station: int, now_ms: int) -> Night:
         """End the alert of a station of which nothing is known any more."""

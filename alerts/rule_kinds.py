@@ -91,6 +91,16 @@ RULE_KINDS: dict[str, RuleKind] = {
             ("keep", "a seepage rule clears after so many 'off_nights'; leave 'keep' out"),
         ),
     ),
+    "dry_nights": RuleKind(
+        "alerts.dry_nights",
+        "DryNightsJudge",
+        knows_kind=True,
+        without=(
+            ("for", "a dry night rule counts dry nights, see 'nights'; leave 'for' out"),
+            ("keep", "a dry night rule clears after so many 'off_nights'; leave 'keep' out"),
+        ),
+    ),
+    "storms": RuleKind("alerts.storms", "StormsJudge", knows_kind=True),
     "pump_cycle": RuleKind("alerts.pump_cycle", "PumpCycleJudge", knows_kind=True),
     "filling": RuleKind("alerts.filling", "FillingJudge", knows_kind=True),
     "inflow_hours": RuleKind("alerts.inflow_hours", "InflowHoursJudge", knows_kind=True),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +24,13 @@ from alerts.rules import Rule
 from alerts.saved import matching, take_over
 from alerts.seepage_settings import parse
 from alerts.wanted import Wanted
-from devices.batch import Batch
+from devices.batch import Batch, Floats, Ints
 from devices.registry import Registry
 from devices.sky import Sky
 from devices.transition import ACTIVE, CLEARED, Transition
 
+Places = npt.NDArray[np.intp]
+FIELDS = ("inflow_lps", "level_m", "pumps_on", "rain_mm")
 VALUES = ("inflow_lps", "baseline_lps", "excess_lps", "ratio", "nights")
 LOOK_MS = 1_000  # how often silent stations and gauges are looked at while a night is under way or waits
 
@@ -43,6 +46,7 @@ class SeepageJudge:
     """
 
     takes_runs = True
+    fields: tuple[str, ...] = FIELDS
 
     def __init__(self, rule: Rule, registry: Registry, sky: Sky) -> None:
         self.rule = rule
@@ -50,7 +54,7 @@ class SeepageJudge:
         self.kinds = (rule.device,)
         self.fingerprint = rule.fingerprint
         self.registry, self.sky = registry, sky
-        self.params: NightParams = rule.params
+        self.params = self._night_params()
         self.rows = _stations(registry, rule)
         self.ids = registry.ids_of(self.rows)
         self.index = np.full(len(registry), -1, dtype=np.int64)
@@ -58,10 +62,25 @@ class SeepageJudge:
         area = registry.fact("well_area_m2")[self.rows]
         self.inflow = Inflow(area, registry.fact("pump_rate_lps")[self.rows])
         self.rain = Rain(len(self.rows), self.params.until_min, by_event=self.params.by_event)
-        self.nights = Nights(len(self.rows), self.params)
+        self.nights = self._make_nights()
         self.gauges = self._gauges()
-        self._wanted = Wanted(registry.catalog[rule.device], ("inflow_lps", "level_m", "pumps_on", "rain_mm"))
+        self.watched = self._watched()
+        self._wanted = Wanted(registry.catalog[rule.device], self.fields)
         self.due_ms: int = NEVER
+
+    def _night_params(self) -> NightParams:
+        params: NightParams = self.rule.params
+        return params
+
+    def _make_nights(self) -> Nights:
+        return Nights(len(self.rows), self.params)
+
+    def _watched(self) -> npt.NDArray[np.bool_]:
+        """Return which rows the rule is about; the rain of all of them counts."""
+        if self.rule.role is None:
+            return np.ones(len(self.rows), dtype=np.bool_)
+        role = self.registry.catalog[self.rule.device].roles.index(self.rule.role)
+        return np.asarray(self.registry.role[self.rows] == role)
 
     def _gauges(self) -> list[list[int]]:
         """Return for each station the rows of the gauges whose rain counts for it."""
@@ -84,13 +103,21 @@ class SeepageJudge:
         order = np.argsort(at[mine], kind="stable")
         mine = mine[order]
         row, time_ms = at[mine], batch.time_ms[mine]
-        metered, level, pumps, rain = self._wanted.of(batch, np.arange(len(batch)))[:, mine]
+        values = self._wanted.of(batch, np.arange(len(batch)))[:, mine]
         day, minute = self.sky.local_clock(time_ms)
-        self.rain.take(row, time_ms, day, minute, rain)
-        litres, seconds = self.inflow.take(row, time_ms, metered, level, pumps)
-        self.nights.gather(row, time_ms, day, minute, litres, seconds)
+        self.rain.take(row, time_ms, day, minute, values[3])
+        self._gather(row.astype(np.intp), time_ms, day, minute, values)
         self.due_ms = min(self.due_ms, now_ms + LOOK_MS)
         return self._judge_waiting(None, 0)
+
+    def _gather(self, row: Places, time_ms: Ints, day: Ints, minute: Ints, values: Floats) -> None:
+        """Take in readings by row and time, with the values of the fields."""
+        litres, seconds = self.inflow.take(row, time_ms, values[0], values[1], values[2])
+        if self.rule.role is not None:
+            mine = np.flatnonzero(self.watched[row])
+            row, time_ms, day, minute = row[mine], time_ms[mine], day[mine], minute[mine]
+            litres, seconds = litres[mine], seconds[mine]
+        self.nights.gather(row, time_ms, day, minute, litres, seconds)
 
     def tick(self, fleet: Fleet, now_ms: int) -> list[Transition]:
         """Judge nights of stations or gauges that fell silent, and end alerts of which nothing is known any more."""
@@ -166,34 +193,41 @@ class SeepageJudge:
         self.nights.counts.update(zip(self.nights.counts, counts, strict=True))
         self.due_ms = NEVER
 
-    def _parts(self) -> tuple[tuple[str, dict[str, npt.NDArray[np.generic]]], ...]:
+    def _parts(self) -> tuple[tuple[str, dict[str, npt.NDArray[Any]]], ...]:
         return (("inflow", self.inflow.state), ("rain", self.rain.state), ("nights", self.nights.state))
 
     def _tell(self, night: Night) -> Transition:
-        ratio = night.q_lps / night.base_lps if night.base_lps > 0 else float("nan")
-        values = {
+        entity, state = f"device:{self.ids[night.station]}", ACTIVE if night.active else CLEARED
+        about = (self.rule, self.registry, self.sky, entity, state, night.end_ms, night.onset_ms, self._values(night))
+        told = transition(*about, night.reason)
+        return replace(told, severity="major") if self._worse(night) and told.severity in ("minor", "info") else told
+
+    def _worse(self, night: Night) -> bool:
+        """Return whether a night is graver than its rule says."""
+        return night.active and _ratio(night) >= self.params.major_ratio
+
+    def _values(self, night: Night) -> dict[str, float]:
+        """Return the figures that a message may name."""
+        return {
             "value": night.q_lps,
             "threshold": self.params.on_ratio * night.base_lps,
             "inflow_lps": night.q_lps,
             "baseline_lps": night.base_lps,
             "excess_lps": night.q_lps - night.base_lps,
-            "ratio": ratio,
+            "ratio": _ratio(night),
             "nights": float(night.nights),
         }
-        entity, state = f"device:{self.ids[night.station]}", ACTIVE if night.active else CLEARED
-        about = (self.rule, self.registry, self.sky, entity, state, night.end_ms, night.onset_ms, values)
-        told = transition(*about, night.reason)
-        worse = night.active and ratio >= self.params.major_ratio and told.severity in ("minor", "info")
-        return replace(told, severity="major") if worse else told
+
+
+def _ratio(night: Night) -> float:
+    return night.q_lps / night.base_lps if night.base_lps > 0 else float("nan")
 
 
 def _stations(registry: Registry, rule: Rule) -> npt.NDArray[np.intp]:
-    """Return the rows that may report an inflow or a level."""
+    """Return the rows that may report an inflow or a level, of all roles: their rain counts."""
     kind = registry.catalog[rule.device]
     told = [f for f in kind.fields if f.name in ("inflow_lps", "level_m")]
     roles = [role for role in kind.roles if any(not f.roles or role in f.roles for f in told)]
-    if rule.role is not None:
-        roles = [role for role in roles if role == rule.role]
     found = [registry.rows_of(kind.name, role) for role in roles]
     rows: npt.NDArray[np.intp] = np.sort(np.concatenate(found)) if found else np.zeros(0, np.intp)
     return rows

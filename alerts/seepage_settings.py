@@ -8,10 +8,10 @@ from alerts.spans import minute_of_day
 from devices.kinds import Kind
 from devices.yamlfile import Node
 
-_KEYS = (
-    "from", "until", "percentile", "on_ratio", "off_ratio", "major_ratio", "excess_lps", "nights", "off_nights",
-    "rain_mm", "rain_days", "baseline_days", "nights_min", "coverage", "grace", "hold", "gauge", "rain_reports",
-    "without_rain",
+RATIOS = ("on_ratio", "off_ratio", "major_ratio", "excess_lps")
+SHARED = (
+    "from", "until", "percentile", "nights", "off_nights", "rain_mm", "rain_days", "baseline_days", "nights_min",
+    "coverage", "grace", "hold", "gauge", "rain_reports", "without_rain",
 )  # fmt: skip
 
 
@@ -19,7 +19,17 @@ def parse(own: Node, kind: Kind, role: str | None) -> NightParams:  # noqa: ARG0
     """Check the rule's own keys. Raises ConfigError naming file, line, key and the accepted form."""
     if not set(kind.field_names()) & {"inflow_lps", "level_m"}:
         raise own.error(f"{kind.name} reports neither inflow_lps nor level_m: no inflow can be had from it")
-    keys, plain = Keys(own, *_KEYS), NightParams()
+    keys = Keys(own, *RATIOS, *SHARED)
+    params = night_params(keys)
+    if params.off_ratio > params.on_ratio:
+        keys.problem("off_ratio", f"expected at most on_ratio ({params.on_ratio:g})")
+    keys.done()
+    return params
+
+
+def night_params(keys: Keys) -> NightParams:
+    """Return the settings of nights; what is wrong with them is remembered by ``keys``."""
+    plain = NightParams()
     span = _baseline(keys, plain)
     params = NightParams(
         from_min=keys.read("from", plain.from_min, minute_of_day),
@@ -45,9 +55,6 @@ def parse(own: Node, kind: Kind, role: str | None) -> NightParams:  # noqa: ARG0
     )
     if params.until_min - params.from_min < QUARTER_MIN:
         keys.problem("until", "expected a time after 'from' on the same day, at least a quarter of an hour later")
-    if params.off_ratio > params.on_ratio:
-        keys.problem("off_ratio", f"expected at most on_ratio ({params.on_ratio:g})")
-    keys.done()
     return params
 
 

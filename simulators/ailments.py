@@ -12,7 +12,11 @@ from simulators.machine import Floats, Ints, Mask, Rows
 from simulators.weather import DAY_MS
 from simulators.wells import PUMPS, Condition
 
-RAMP_MS = {"clog_suction": DAY_MS, "clog_rag": DAY_MS, "seepage_slow": 20 * DAY_MS, "wear": NEVER_MS}
+RAMP_MS = {
+    "clog_suction": DAY_MS, "clog_rag": DAY_MS, "seepage_slow": 20 * DAY_MS, "seepage_creep": 120 * DAY_MS,
+    "well_silt": 10 * DAY_MS, "wear": NEVER_MS,
+}  # fmt: skip
+FASTER, SLOWER = 1.15, 0.7  # velocity in a well into which water seeps, and in one that silts up
 WEEK_MS = 7 * DAY_MS
 SUCTION_LOAD, RAG_LOAD, CLOGGED = 0.80, 1.25, 0.35  # power of a pump whose flow has fallen to CLOGGED
 DRY_FLOW, ONE_PHASE_FLOW = 0.04, 0.92
@@ -20,7 +24,8 @@ WHILE_RUNNING = ("clog_suction", "clog_rag", "dry_run", "wear", "single_phase", 
 ON_PUMPS = ("pump_fault", "manual", "fail_start", *WHILE_RUNNING)
 ON_STATIONS = (
     "mains_lost", "seepage", "seepage_slow", "burst", "roof_drains", "band_halved", "check_valve", "rising_head",
-    "silting", "level_stuck", "level_bias", "level_foam", "level_dropout", "waves",
+    "silting", "seepage_creep", "well_seep", "well_silt", "level_stuck", "level_bias", "level_foam", "level_dropout",
+    "waves",
 )  # fmt: skip
 
 
@@ -35,6 +40,7 @@ class Ailing:
         mains: (n,) whether there is any.
         tripped, manual, one_phase: (n, p).
         meter: by effect on the level meter, (n,) magnitude, 0 where it does not hold.
+        inlet_m, inlet_speed: (n,) how much higher the inlet well stands, and the factor on its velocity.
     """
 
     condition: Condition
@@ -46,6 +52,8 @@ class Ailing:
     manual: Mask
     one_phase: Mask
     meter: dict[str, Floats] = field(default_factory=dict)
+    inlet_m: Floats = field(default_factory=lambda: np.zeros(0))
+    inlet_speed: Floats = field(default_factory=lambda: np.zeros(0))
 
 
 class Ailments:
@@ -56,14 +64,21 @@ class Ailments:
         stations: device ids, (n,).
         pumps: device ids of each station's pumps.
         rate_lps: (n,) rated flow of one pump.
+        wells: device ids of the inlet wells, empty where there is none.
     """
 
     def __init__(
-        self, book: FaultBook, stations: Sequence[str], pumps: Sequence[Sequence[str]], rate_lps: Floats
+        self,
+        book: FaultBook,
+        stations: Sequence[str],
+        pumps: Sequence[Sequence[str]],
+        rate_lps: Floats,
+        wells: Sequence[str] = (),
     ) -> None:
         self._book, self._rate, self._count = book, rate_lps, len(stations)
         places = {device: (n, None) for n, device in enumerate(stations)}
         held: dict[str, tuple[int, int | None]] = dict(places)
+        held.update({device: (n, None) for n, device in enumerate(wells) if device})
         held.update({device: (n, p) for n, each in enumerate(pumps) for p, device in enumerate(each)})
         self._items: list[tuple[Fault, str, list[tuple[int, int | None]]]] = []
         for fault in book.faults.values():
@@ -127,6 +142,7 @@ class Ailments:
         tripped, manual, lame = (np.zeros((n, PUMPS), dtype=np.bool_) for _ in range(3))
         mains = np.ones(n, dtype=np.bool_)
         now = Ailing(Condition.fine(n), np.ones(n), np.ones(n), np.zeros(n), mains, tripped, manual, lame)
+        now.inlet_m, now.inlet_speed = np.zeros(n), np.ones(n)
         for fault, effect, touched in self._active:
             ramp = RAMP_MS.get(effect, 0)
             part = min((time_ms - fault.on_ms) / ramp, 1.0) if 0 < ramp < NEVER_MS else 1.0
@@ -142,7 +158,7 @@ class Ailments:
     def _station(self, now: Ailing, effect: str, at: int, size: float, part: float) -> None:
         if effect == "mains_lost":
             now.mains[at] = False
-        elif effect in ("seepage", "seepage_slow"):
+        elif effect in ("seepage", "seepage_slow", "seepage_creep"):
             now.ground[at] = 1 + (size - 1) * part
         elif effect == "burst":
             now.more_lps[at] += size * self._rate[at]
@@ -154,6 +170,9 @@ class Ailments:
             now.condition.back[at] = size
         elif effect == "rising_head":
             now.condition.head[at] = size
+        elif effect in ("well_seep", "well_silt"):
+            now.inlet_m[at] = size * part
+            now.inlet_speed[at] = 1 + ((FASTER if effect == "well_seep" else SLOWER) - 1) * part
         elif effect == "silting":
             now.condition.area[at] = size
         else:

@@ -18,6 +18,7 @@ NEVER_MS = np.iinfo(np.int64).max
 FAMILIES = {
     "lighting": lighting.INJECTORS,
     "drainage": drainage.INJECTORS,
+    "seepage": drainage.SLOW,
     "manholes": manholes.INJECTORS,
     "trucks": trucks.INJECTORS,
     "system": system.INJECTORS,

@@ -123,11 +123,12 @@ class Meters:
             0.0,
         )
 
-    def inlet(self, m: Moments) -> tuple[Floats, Floats]:
+    def inlet(self, m: Moments, ailing: Ailing) -> tuple[Floats, Floats]:
         """Return what the inlet wells show: depth and velocity after the flow, (r,) each."""
         noise = self._rng.normal(0.0, 1.0, (2, len(m.station)))
         depth = 0.05 + 0.09 * (np.maximum(m.inflow_lps, 0.1) / self._rate[m.station]) ** 0.6
-        return depth + 0.002 * noise[0], 0.45 + 0.8 * depth + 0.02 * noise[1]
+        speed = (0.45 + 0.8 * depth) * ailing.inlet_speed[m.station]
+        return depth + ailing.inlet_m[m.station] + 0.002 * noise[0], speed + 0.02 * noise[1]
 
     def _electric(self, m: Moments, ailing: Ailing, pump: int | None = None) -> tuple[Floats, Floats]:
         """Return current (A) and power (kW) of all pumps or of one, (r, p).

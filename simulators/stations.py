@@ -32,6 +32,7 @@ class Stations:
         rng: their own random numbers.
         start_ms: city time at which they begin to report.
         station_s: seconds between reports of a station and of its pumps and well.
+        pumps: whether pumps report too; the station's own readings tell most of them.
 
     Attributes:
         assets: the stations' files; every even one (from 0) has a flow meter, for the others inflow follows from
@@ -49,6 +50,7 @@ class Stations:
         *,
         start_ms: int,
         station_s: float,
+        pumps: bool = True,
     ) -> None:
         self._sky, self._rain = sky, rain
         self.assets = [registry.assets[row] for row in registry.rows_of("pump", "station")]
@@ -60,19 +62,21 @@ class Stations:
         self.wells.run_s = rng.uniform(1500, 9000, (count, PUMPS)) * 3600.0
         self.wells.starts = rng.integers(8_000, 60_000, (count, PUMPS))
         self._rows = np.array([registry.row[asset.id] for asset in self.assets], dtype=np.intp)
-        pumps = [_of(registry, asset.id, "pump")[:PUMPS] for asset in self.assets]
-        self._pump_rows = np.array([[registry.row[p.id] for p in each] for each in pumps], dtype=np.intp).reshape(
+        self._pumps_speak = pumps
+        held = [_of(registry, asset.id, "pump")[:PUMPS] for asset in self.assets]
+        self._pump_rows = np.array([[registry.row[p.id] for p in each] for each in held], dtype=np.intp).reshape(
             count, PUMPS
         )
-        rated_a = np.array([[p.facts["rated_current_a"] for p in each] for each in pumps]).reshape(count, PUMPS)
+        rated_a = np.array([[p.facts["rated_current_a"] for p in each] for each in held]).reshape(count, PUMPS)
         inlets = [_of(registry, asset.id, "well") for asset in self.assets]
         self._inlet_row = np.array([registry.row[each[0].id] if each else -1 for each in inlets], dtype=np.intp)
         self._metered = np.arange(count) % 2 == 0
         self._meters = Meters(rng.spawn(1)[0], start, self.rate_lps, rated_a)
         self._times = Timetable(rng, count, station_s, start_ms)
         self._ailments = Ailments(
-            book, [a.id for a in self.assets], [[p.id for p in each] for each in pumps], self.rate_lps
-        )
+            book, [a.id for a in self.assets], [[p.id for p in each] for each in held], self.rate_lps,
+            [each[0].id if each else "" for each in inlets],
+        )  # fmt: skip
         self._water = rng.spawn(1)[0]
         self._catchments: Catchments | None = None
         self._told_ms = np.full(count, start_ms, dtype=np.int64)  # when each reported its rain last
@@ -187,13 +191,13 @@ class Stations:
         self._ailments.see(moments.station, moments.time_ms, moments.running, moments.waits)
         out = self._of_stations(moments, ailing)
         minute = self._sky.local_minute(moments.time_ms).astype(np.float64)
-        for pump in range(PUMPS):
+        for pump in range(PUMPS if self._pumps_speak else 0):
             columns = self._meters.pump(moments, ailing, pump, minute)
             out.append(PUMP.reports(self._pump_rows[moments.station, pump], moments.time_ms, *columns))
         inlet = self._inlet_row[moments.station]
         here = np.flatnonzero(inlet >= 0)
         if len(here):
-            depth, velocity = self._meters.inlet(moments)
+            depth, velocity = self._meters.inlet(moments, ailing)
             out.append(INLET.reports(inlet[here], moments.time_ms[here], depth[here], velocity[here]))
         return out
 

@@ -34,6 +34,7 @@ class Intervals:
     cabinet_s: float = 60.0
     cover_s: float = 1800.0
     station_s: float = 60.0
+    pumps: bool = True  # whether pumps report beside their station
     truck_s: float = 15.0
 
 
@@ -95,8 +96,9 @@ class World:
         common = (self.registry, self.sky)
         self._city = city.name
         self._stations = Stations(
-            *common, self.rain, self.book, water, start_ms=start_ms, station_s=intervals.station_s
-        )
+            *common, self.rain, self.book, water, start_ms=start_ms, station_s=intervals.station_s,
+            pumps=intervals.pumps,
+        )  # fmt: skip
         self._machines: list[Machine] = [
             Streetlights(
                 *common,

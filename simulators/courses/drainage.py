@@ -25,8 +25,6 @@ ZONE = "Asia/Shanghai"
 PAST_DAYS = 44.0  # of the stations' own logs, for rules that learn from past nights
 LEARN_DAYS = 6.0  # at full pace before the first fault, for rules that learn from past pump cycles
 CALM_MS = DAY_MS  # between two faults of one station
-LONG_MS = 10 * DAY_MS  # faults that last longer change what rules learn: they are given more room
-CALM_LONG_MS = 36 * DAY_MS
 LONG_COURSE_DAYS = 30
 TICK_MS = 600_000
 REPORT_S = 60.0  # as the catalog has it
@@ -36,7 +34,7 @@ ALL_PUMPS = ("well_high",)
 def build(seed: int, size: Size, catalog: Catalog, rules: RuleSet, *, report_s: float = REPORT_S) -> WorldCourse:
     """Return the course: ``size.devices`` stations, LEARN_DAYS without faults, then ``size.days`` with them.
 
-    Where there is no room for ``size.each`` of a kind there are fewer: a worn pump needs months.
+    Where there is no room for ``size.each`` of a kind there are fewer. Slow faults have a course of their own.
 
     Args:
         seed: what everything is drawn from.
@@ -55,7 +53,7 @@ def build(seed: int, size: Size, catalog: Catalog, rules: RuleSet, *, report_s: 
     faults = draw(rng, size, city, (start_ms + round(LEARN_DAYS * DAY_MS), end_ms), kinds)
     pace = Intervals(station_s=report_s)
     world = World(city, catalog, ZONE, seed, start_ms, faults, rain=rain, schedule=rules.lighting, intervals=pace)
-    past = list(_past(list(world.logs(PAST_DAYS)), catalog))
+    past = list(logged(list(world.logs(PAST_DAYS)), catalog))
     return WorldCourse("drainage", world, end_ms, TICK_MS, past)
 
 
@@ -71,8 +69,7 @@ def draw(
     for kind in sorted(kinds, key=lambda one: turn * one.lasts_min[1]):
         for number in range(size.each):
             lasts = round(float(rng.uniform(*kind.lasts_min)) * 60_000)
-            room = lasts + (CALM_LONG_MS if lasts > LONG_MS else 0)
-            found = diary.place(rng, stations, span, room) if room < span[1] - span[0] else None
+            found = diary.place(rng, stations, span, lasts) if lasts < span[1] - span[0] else None
             if found is not None:
                 out += _faults(rng, kind, number, (found[0], found[1], found[1] + lasts), pumps[found[0]])
     return sorted(out, key=lambda fault: fault.on_ms)
@@ -96,7 +93,7 @@ def _faults(
     return [Fault(name, kind.kind, rule, f"device:{entity}", *span, (entity,))]
 
 
-def _past(logs: Sequence[Reports], catalog: Catalog) -> Iterator[tuple[int, list[Batch]]]:
+def logged(logs: Sequence[Reports], catalog: Catalog) -> Iterator[tuple[int, list[Batch]]]:
     """Yield the stations' logs six hours at a time."""
     if not logs:
         return

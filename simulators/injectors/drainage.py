@@ -8,6 +8,7 @@ _DAY = 1440.0
 _PUMP_DAYS = (3 * _DAY, 5 * _DAY)
 _WELL_DAYS = (1.5 * _DAY, 3 * _DAY)
 _HOURS = (120.0, 360.0)
+_SEEPS = ("seepage", "seep_cusum", "seep_year", "seep_index", "seep_level", "inflow_burst")
 
 INJECTORS = (
     # Pumps, each on one of them.
@@ -44,14 +45,6 @@ INJECTORS = (
         "The contactor does not close when the pump is called.",
         ("pump_no_start",),
         lasts_min=_HOURS,
-    ),
-    Injector(
-        "wear",
-        "wear",
-        "The pump loses so many per cent of its flow a week at the same power.",
-        ("pump_worn", "pump_clog"),
-        (1.0, 3.0),
-        (70 * _DAY, 140 * _DAY),
     ),
     Injector(
         "single_phase",
@@ -132,44 +125,12 @@ INJECTORS = (
     ),
     # Water that should not be there.
     Injector(
-        "seepage",
-        "seepage",
-        "Groundwater inflow times the magnitude.",
-        ("seepage", "inflow_burst"),
-        (1.4, 3.0),
-        (25 * _DAY, 30 * _DAY),
-    ),
-    Injector(
-        "seepage_slow",
-        "seepage_slow",
-        "Groundwater inflow rises to the magnitude within 20 days.",
-        ("seepage", "inflow_burst"),
-        (2.2, 3.0),
-        (45 * _DAY, 50 * _DAY),
-    ),
-    Injector(
-        "seepage_small",
-        "seepage",
-        "Groundwater inflow times a small magnitude.",
-        ("seepage", "inflow_burst"),
-        (1.45, 1.7),
-        (35 * _DAY, 45 * _DAY),
-    ),
-    Injector(
         "burst",
         "burst",
         "A water main bursts into the sewer: so many pump rates.",
         ("inflow_burst", "seepage"),
         (0.15, 0.40),
         (0.7 * _DAY, 2 * _DAY),
-    ),
-    Injector(
-        "roof_drains",
-        "roof_drains",
-        "Roofs are joined to the sewer: rain brings so many times as much.",
-        ("storm_inflow",),
-        (2.0, 3.0),
-        (100 * _DAY, 120 * _DAY),
     ),
     # What only looks like a fault.
     Injector("manual", "manual", "A crew has switched the pump to manual.", lasts_min=_HOURS, confounder=True),
@@ -206,6 +167,92 @@ INJECTORS = (
         (),
         (0.5, 0.8),
         (5 * _DAY, 8 * _DAY),
+        confounder=True,
+    ),
+)
+
+# What takes weeks and months to show; the seepage course plays a year and more of it.
+SLOW = (
+    Injector(
+        "seepage",
+        "seepage",
+        "Groundwater inflow times the magnitude.",
+        _SEEPS,
+        (1.4, 3.0),
+        (25 * _DAY, 30 * _DAY),
+    ),
+    Injector(
+        "seepage_slow",
+        "seepage_slow",
+        "Groundwater inflow rises to the magnitude within 20 days.",
+        _SEEPS,
+        (2.2, 3.0),
+        (45 * _DAY, 50 * _DAY),
+    ),
+    Injector(
+        "seepage_small",
+        "seepage",
+        "Groundwater inflow times a small magnitude.",
+        _SEEPS,
+        (1.45, 1.7),
+        (35 * _DAY, 45 * _DAY),
+    ),
+    Injector(
+        "seepage_faint",
+        "seepage",
+        "Groundwater inflow times a magnitude that no single night shows.",
+        ("seep_cusum", "seepage", "seep_year", "seep_index", "seep_level", "inflow_burst"),
+        (1.3, 1.4),
+        (60 * _DAY, 80 * _DAY),
+    ),
+    Injector(
+        "seepage_creep",
+        "seepage_creep",
+        "Groundwater inflow rises to the magnitude within 120 days, too slowly for any month before.",
+        ("seep_year", "seepage", "seep_cusum", "seep_index", "seep_level", "inflow_burst"),
+        (2.0, 2.6),
+        (150 * _DAY, 170 * _DAY),
+    ),
+    Injector(
+        "seepage_chronic",
+        "seepage",
+        "Groundwater inflow is so many times what it should be, and always was.",
+        ("seep_index",),
+        (2.5, 4.0),
+        (3650 * _DAY, 3650 * _DAY),
+    ),
+    Injector(
+        "well_seep",
+        "well_seep",
+        "Water seeps into the sewer above a well: its level is so many metres higher, and it flows faster.",
+        ("seep_level",),
+        (0.05, 0.12),
+        (40 * _DAY, 60 * _DAY),
+    ),
+    Injector(
+        "roof_drains",
+        "roof_drains",
+        "Roofs are joined to the sewer: rain brings so many times as much.",
+        ("storm_inflow",),
+        (2.0, 3.0),
+        (100 * _DAY, 120 * _DAY),
+    ),
+    Injector(
+        "wear",
+        "wear",
+        "The pump loses so many per cent of its flow a week at the same power.",
+        ("pump_worn", "pump_clog"),
+        (1.0, 3.0),
+        (70 * _DAY, 140 * _DAY),
+    ),
+    # What only looks like it.
+    Injector(
+        "well_silt",
+        "well_silt",
+        "Silt raises a well's level by so many metres within 10 days, and it flows more slowly.",
+        (),
+        (0.05, 0.12),
+        (40 * _DAY, 60 * _DAY),
         confounder=True,
     ),
     Injector(
