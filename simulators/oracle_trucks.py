@@ -56,7 +56,8 @@ class Life:
             self.phase = "rest"
         if self.phase == "waiting" and holds:
             self.shown += 1
-            long = time_ms - self.onset_ms >= self.for_ms or (self.samples > 0 and self.shown >= self.samples)
+            long = time_ms - self.onset_ms >= self.for_ms and (self.for_ms > 0 or not self.samples)
+            long = long or (self.samples > 0 and self.shown >= self.samples)
             if long and may:
                 self.phase, self.back_ms = "alert", None
                 return Event(active=True, at_ms=time_ms, onset_ms=self.onset_ms)
