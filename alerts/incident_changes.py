@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from alerts import incident_words as words
 from alerts.incident_state import Incident, Member, Memory, Step
-from alerts.inhibition import COMMON_CAUSE
+from alerts.inhibition import FOUND
 from alerts.memory import Opened
 from devices.incident import IncidentChange
 from devices.transition import CLEARED, Transition, alert_id
@@ -31,20 +31,26 @@ def changes(step: Step, memory: Memory) -> list[IncidentChange]:
     return out
 
 
+def ordered(told: Iterable[Transition], state: str) -> list[Transition]:
+    """Return transitions of a state in an order that no cutting of batches changes."""
+    chosen = [one for one in told if one.state == state]
+    return sorted(chosen, key=lambda one: (one.rule, one.entity, one.onset_ms))
+
+
 def annotated(told: Transition, member: Member | None) -> Transition:
     """Return a transition with its incident and with what explains it; unchanged where nobody here knows of it."""
     return told if member is None else replace(told, incident=member.incident, suppressed_by=member.parent)
 
 
 def forgotten(alerts: Iterable[Opened], memory: Memory) -> list[Transition]:
-    """Return the ends of common causes that are written down as open and that nobody here remembers."""
+    """Return the ends of what this stage finds by itself, written down as open, that nobody here remembers."""
     return [
         Transition(
             name, one.rule, one.entity, CLEARED, one.onset_ms, one.onset_ms, one.severity,
             {"en": "Cleared: common cause", "zh": "【解除】共同原因"}, reason="data_lost", kind=one.kind,
         )
         for one in alerts
-        if one.rule == COMMON_CAUSE
+        if one.rule in FOUND
         and (name := alert_id(one.rule, one.entity, one.onset_ms)) not in memory.members
     ]  # fmt: skip
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from alerts.explaining import Explaining
 from alerts.incident_notices import GRAVE, Timing
 from alerts.incident_state import Member
-from alerts.inhibition import COMMON_CAUSE, Inhibition
+from alerts.inhibition import FOUND, Inhibition
 from alerts.rules import Rule
 from alerts.topology import Topology
 from devices.transition import Transition
@@ -38,7 +38,7 @@ class Patience:
         rule = self._rules.get(begun.rule)
         if begun.severity == "critical":
             return self._timing.critical_wait_ms
-        if rule is None or rule.id == COMMON_CAUSE or self._inhibition.spares(rule):
+        if rule is None or rule.id in FOUND or self._inhibition.spares(rule):
             return 0
         waits = rule.kind == "offline" or begun.severity not in GRAVE or self._inhibition.explainable(rule)
         return self._timing.wait_ms if waits else 0

@@ -15,9 +15,11 @@ import numpy.typing as npt
 
 from alerts import incident_words as words
 from alerts.causes import Causes
+from alerts.causes_place_settings import same_place_rule
+from alerts.causes_places import Places
 from alerts.explaining import Explaining
 from alerts.fleet import NEVER_AGAIN, Fleet
-from alerts.incident_changes import annotated, changes, forgotten
+from alerts.incident_changes import annotated, changes, forgotten, ordered
 from alerts.incident_notices import USUAL, Notices, Timing
 from alerts.incident_patience import Patience
 from alerts.incident_state import Agenda, Arrays, Incident, Member, Memory, Step, load
@@ -29,8 +31,6 @@ from devices.incident import Decided, IncidentChange, Mark
 from devices.registry import Registry
 from devices.sky import Sky
 from devices.transition import ACTIVE, CLEARED, Transition
-
-NAMES_KEPT = 8
 
 
 class Incidents:
@@ -45,29 +45,26 @@ class Incidents:
     Attributes:
         memory: what it remembers.
         causes: looks for causes among lamps; None where there is nothing to look at.
+        places: looks for causes among alerts that begin near each other.
     """
 
     def __init__(
-        self,
-        rules: RuleSet,
-        registry: Registry,
-        inhibition: Inhibition = NOTHING,
-        timing: Timing = USUAL,
+        self, rules: RuleSet, registry: Registry, inhibition: Inhibition = NOTHING, timing: Timing = USUAL,
         sky: Sky | None = None,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.inhibition, self.timing = inhibition, timing
-        watched = inhibition.causes.lamp if inhibition.causes is not None else None
-        self.topology = Topology(registry, watched.device, watched.role) if watched is not None else Topology(registry)
+        causes = inhibition.causes
+        self.topology = Topology(registry, causes.lamp.device, causes.lamp.role) if causes else Topology(registry)
         self.memory = Memory()
         self._registry = registry
-        self._rules = {rule.id: rule for rule in (*rules, common_cause_rule())}
+        self._rules = {rule.id: rule for rule in (*rules, common_cause_rule(), same_place_rule())}
         self._explaining = Explaining(self._rules, inhibition, self.topology, registry)
         self._patience = Patience(self._rules, inhibition, timing, self._explaining, self.topology)
         self._notices, self._freed = Notices(timing), Agenda()
         self._waiting: dict[str, str] = {}  # key to the id of the incident that gathers now
-        causes = inhibition.causes
-        usable = causes is not None and sky is not None and len(self.topology.lamps)
-        self.causes = Causes(causes, self.topology, sky) if usable and causes is not None and sky is not None else None
+        usable = sky if len(self.topology.lamps) else None
+        self.causes = Causes(causes, self.topology, usable) if causes is not None and usable is not None else None
+        self.places = Places(inhibition.places, self._rules, registry, sky)
         self._lost: list[Transition] = []  # alerts written down as open that nobody remembers
         self._lost_incidents: list[IncidentChange] = []
 
@@ -87,30 +84,25 @@ class Incidents:
         self._watch_clock(now_ms)
         if self.causes is not None:
             told = [*told, *self.causes.look(fleet, now_ms)]
-        due = min(self._notices.agenda.next_ms, self._freed.next_ms) <= now_ms
+        due = min(self._notices.agenda.next_ms, self._freed.next_ms, self.places.next_ms) <= now_ms
         if not (told or due or self._lost or self._lost_incidents):
             return Decided([], [], [])
         step = Step(now_ms)
-        told = [*told, *self._lost]
-        self._lost = []
-        lost, self._lost_incidents = self._lost_incidents, []
+        told, lost = [*told, *self._lost], self._lost_incidents
+        self._lost, self._lost_incidents = [], []
         step.gone = [replace(one, is_open=False, at_ms=now_ms, reason="data_lost") for one in lost]
-        fresh = [self._enter(one, step) for one in self._ordered(told, ACTIVE)]
+        fresh = [self._enter(one, step) for one in ordered(told, ACTIVE)]
         self._explain(fresh, step)
+        told = [*told, *self._place(fresh, step)]
         for member in fresh:
             if member.heads:
                 self._gather(member, step)
         self._follow_all(step)
-        for one in self._ordered(told, CLEARED):
+        for one in ordered(told, CLEARED):
             self._leave(one, step)
         self._let_go(step)
         self._notices.tell_due(self.memory, step)
         return self._decided(told, step)
-
-    def _ordered(self, told: Iterable[Transition], state: str) -> list[Transition]:
-        """Return transitions of a state in an order that no cutting of batches changes."""
-        chosen = [one for one in told if one.state == state]
-        return sorted(chosen, key=lambda one: (one.rule, one.entity, one.onset_ms))
 
     def _enter(self, begun: Transition, step: Step) -> Member:
         member = Member(begun, self.topology.keeper(begun.entity), step.now_ms)
@@ -128,6 +120,15 @@ class Incidents:
         for member in fresh:
             for child in self._explaining.explained(member, members):
                 self._put_under(child, member.id, step)
+
+    def _place(self, fresh: list[Member], step: Step) -> list[Transition]:
+        """Put alerts that begin near each other under that of their place; return what begins and ends of places."""
+        found = self.places.look([one.begun for one in fresh if one.heads], step.now_ms)
+        fresh += [self._enter(one, step) for one in ordered(found, ACTIVE)]
+        for member in (self.memory.members.get(name) for name in self.places.taken):
+            if member is not None and not member.by:
+                self._put_under(member, self.places.parent(member.id), step)
+        return found
 
     def _put_under(self, member: Member, parent: str, step: Step) -> None:
         """Let ``parent`` explain an alert; it leaves the incident that it led or was one of."""
@@ -158,18 +159,20 @@ class Incidents:
         wait_ms = self._patience.wait_ms(begun)
         key = f"{begun.rule}|{begun.severity}|{member.keeper}|{begun.district}" if wait_ms else ""
         found = self.memory.incidents.get(member.id)  # which it led before, and others stand in still
+        company = self.memory.incidents.get(self._explaining.company(member, self.memory.members))
         waiting = self.memory.incidents.get(self._waiting.get(key, "")) if key else None
-        if found is None and waiting is not None and not waiting.told_ms:
+        if found is None and company is not None:
+            found = company
+            self._notices.join(company, member.id, step.now_ms, wait_ms)
+        elif found is None and waiting is not None and not waiting.told_ms:
             found = waiting
-        if found is None:
+        elif found is None:
             found = self._open(member, key, step.now_ms, wait_ms)
         elif found.told_ms:
             self._notices.put(found, max(found.told_ms + self.timing.interval_ms, step.now_ms))
         member.incident, member.by, member.free_ms = found.id, "", NEVER_AGAIN
         found.heads[member.id] = None
-        name = begun.words.get("zh", {}).get("name") or begun.entity.partition(":")[2]
-        if name not in found.names and len(found.names) < NAMES_KEPT:
-            found.names.append(name)
+        found.call(begun)
         found.behind = max(found.behind, self._patience.behind(begun))
         self._count(found, member, step)
 
@@ -202,7 +205,7 @@ class Incidents:
         self._explaining.remember(member, self.memory.members, self.memory.echoes, step.now_ms)
         for name in self._explaining.children(member.id):
             child = self.memory.members[name]
-            parent = self._explaining.parent(child, self.memory.members)
+            parent = self._explaining.parent(child, self.memory.members) or self.places.parent(name)
             self._explaining.part(child)
             if parent:
                 child.by = parent
@@ -296,12 +299,10 @@ class Incidents:
 
     def _watch_clock(self, now_ms: int) -> None:
         """Let what waits wait no longer because the host's clock was set back."""
-        memory, back_ms = self.memory, self.memory.now_ms - now_ms
-        memory.now_ms = now_ms
-        if back_ms <= 0:
-            return
-        memory.set_back(back_ms)
-        self._file()
+        back_ms, self.memory.now_ms = self.memory.now_ms - now_ms, now_ms
+        if back_ms > 0:
+            self.memory.set_back(back_ms)
+            self._file()
 
     def _file(self) -> None:
         self._notices.agenda.clear()
@@ -313,11 +314,12 @@ class Incidents:
 
     def save(self) -> Arrays:
         """Return everything that is remembered, as named arrays without objects."""
-        return {**self.memory.save(), **(self.causes.save() if self.causes is not None else {})}
+        return {**self.memory.save(), **self.places.save(), **(self.causes.save() if self.causes is not None else {})}
 
     def load(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
         """Take over what a stage remembered, of the same city at an earlier time or under other rules."""
         self.memory = load(state)
+        self.places.load(state)
         if self.causes is not None:
             self.causes.load(state)
         self._explaining = Explaining(self._rules, self.inhibition, self.topology, self._registry)
@@ -330,16 +332,14 @@ class Incidents:
                 member.by, member.free_ms = "", self.memory.now_ms
         for echo in self.memory.echoes.values():
             self._explaining.keep(echo)
-        waiting = [one for one in self.memory.incidents.values() if one.key and not one.told_ms]
-        self._waiting = {one.key: one.id for one in waiting}
+        self._waiting = {one.key: one.id for one in self.memory.incidents.values() if one.key and not one.told_ms}
         self._file()
 
     def compare(self, alerts: Iterable[Opened], incidents: Iterable[IncidentChange]) -> int:
         """Compare with what is written down as open; what nobody here remembers is closed by the next step.
 
         Args:
-            alerts: as the operations database holds them open. Those of rules are the engine's to end; those found in
-                the tree are this stage's.
+            alerts: as the operations database holds them open; those of rules are the engine's to end.
             incidents: as the operations database holds them open.
 
         Returns:

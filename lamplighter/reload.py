@@ -23,7 +23,7 @@ import structlog
 
 from alerts.engine import AWAY_MS, Engine
 from alerts.incidents import Incidents
-from alerts.inhibition import COMMON_CAUSE, Inhibition, load_inhibition
+from alerts.inhibition import FOUND, Inhibition, load_inhibition
 from alerts.policy import Policy
 from alerts.rules import RuleSet, load_rules
 from api.house import Reloaded
@@ -166,7 +166,7 @@ class Reloader:
         made.engine.version = old.version + 1
         try:
             opened = await asyncio.to_thread(house.operations.alerts, "open", limit=OPEN_MAX)
-            made.engine.compare(row for row in opened if row.rule != COMMON_CAUSE)
+            made.engine.compare(row for row in opened if row.rule not in FOUND)
         except AWAY as trouble:
             log.warning("operations database refuses: alerts that no rule knows wait", why=in_words(trouble))
         before, after = house.rules, made.rules

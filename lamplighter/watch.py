@@ -18,7 +18,7 @@ import structlog
 
 from alerts.engine import Engine
 from alerts.incidents import Incidents
-from alerts.inhibition import COMMON_CAUSE
+from alerts.inhibition import FOUND
 from api.alerts import tell
 from api.live import Hub
 from devices.batch import Batch
@@ -290,7 +290,7 @@ class Watch:
 
     def compare(self, opened: Sequence[AlertRow], incidents: Sequence[IncidentRow]) -> int:
         """Compare engine and incidents with what is written down as open; return how many of it nobody remembers."""
-        of_rules = [row for row in opened if row.rule != COMMON_CAUSE]
+        of_rules = [row for row in opened if row.rule not in FOUND]
         lost = self.engine.compare(of_rules)
         return lost + self.incidents.compare(opened, [row.as_change() for row in incidents])
 

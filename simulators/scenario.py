@@ -229,7 +229,7 @@ def _fault(node: Node, lasts_ms: int) -> Mischief:
 def _telling(node: Node, rule_ids: Sequence[str], lasts_ms: int, *, needed: bool) -> Telling:
     node.only("rule", "entity", "from", "by", "times", "ends")
     rule, entity = node.need("rule").text(), node.need("entity").text()
-    if rule_ids and "*" not in rule and rule not in (*rule_ids, "common_cause"):
+    if rule_ids and "*" not in rule and rule not in (*rule_ids, "common_cause", "same_place"):
         raise node.need("rule").error(f"no rule '{rule}'; known: {', '.join(rule_ids)}")
     if ":" not in entity and entity != "*":
         entity = f"device:{entity}"

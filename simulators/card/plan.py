@@ -242,7 +242,8 @@ def count(
     grace = graces(sets[OURS], floors, catalog, says)
     matched: dict[str, tuple[list[Said], Match]] = {}
     for name, rules in sets.items():
-        topology = Topology(course.registry, merged_cells(course.registry, rules))
+        places = trucks_of(course.registry, played.gathered.get(name, {}))
+        topology = Topology(course.registry, merged_cells(course.registry, rules) | places)
         # What was said of the time before the course begins is not scored: nothing was watched then.
         said: list[Said] = [one for one in played.said[name] if one.told_ms >= course.start_ms]
         found = match(said, played.faults, topology, says, grace)
@@ -287,6 +288,14 @@ def patience_ms(rule: Rule, catalog: Catalog) -> int:
     if isinstance(rule.params, OfflineParams):
         wait_ms = rule.params.after.of(report)
     return max(LEAST_GRACE_MS, wait_ms + round(INTERVALS_OF_GRACE * report * 1000))
+
+
+def trucks_of(registry: Registry, gathered: Mapping[str, Iterable[str]]) -> dict[str, Rows]:
+    """Return the rows of the devices that places have explained, by the place's entity."""
+    return {
+        place: np.array(sorted(registry.row[one.partition(":")[2]] for one in devices), dtype=np.intp)
+        for place, devices in gathered.items()
+    }
 
 
 def merged_cells(registry: Registry, rules: RuleSet) -> dict[str, Rows]:

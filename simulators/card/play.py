@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from alerts.causes_place_settings import SAME_PLACE
 from alerts.engine import Engine
 from alerts.fleet import Fleet
 from alerts.rules import RuleSet
@@ -108,6 +109,15 @@ class Listener:
         ]  # fmt: skip
         return sorted(found, key=lambda one: (one.told_ms, one.rule, one.entity))
 
+    def gathered(self) -> dict[str, set[str]]:
+        """Return for each place that explained alerts the devices of those: a place has none of its own."""
+        out: dict[str, set[str]] = {}
+        for one in self._alerts.values():
+            cause = self._alerts.get(one.by)
+            if cause is not None and cause.begun.rule == SAME_PLACE:
+                out.setdefault(cause.begun.entity, set()).add(one.begun.entity)
+        return out
+
 
 class Observed:
     """How long each device was heard: days of the course on which it reported at least once.
@@ -157,6 +167,7 @@ class Played:
         device_days: (devices,) days observed, by registry row.
         readings: how many were judged.
         generating_s, judging_s: CPU seconds spent on making readings, and by each rule set on judging them.
+        gathered: by name of the rule set the devices of what each place explained.
     """
 
     course: Course
@@ -167,6 +178,7 @@ class Played:
     readings: int
     generating_s: float = 0.0
     judging_s: dict[str, float] = field(default_factory=dict)
+    gathered: dict[str, dict[str, set[str]]] = field(default_factory=dict)
 
 
 def gathered(steps: Iterable[tuple[int, list[Batch]]], stride_ms: int) -> Iterator[tuple[int, list[Batch]]]:
@@ -246,4 +258,5 @@ def play(
         observed.readings,
         generating,
         spent,
+        {name: listener.gathered() for name, listener in listeners.items()},
     )

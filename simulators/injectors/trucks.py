@@ -33,7 +33,7 @@ INJECTORS = (
         "diversion",
         "diversion",
         "Roadworks lead all loaded trips of one way over other roads: told of the first trucks, then asked about.",
-        ("route_deviation",),
+        ("route_deviation", "same_place"),
         lasts_min=(90.0, 120.0),
     ),
     Injector(
@@ -82,7 +82,7 @@ INJECTORS = (
         (450.0, 700.0),
         (40.0, 60.0),
     ),
-    Injector("gps_jam", "gps_jam", "Around one place positions jump.", _GPS, lasts_min=(60.0, 90.0)),
+    Injector("gps_jam", "gps_jam", "Around one place positions jump.", (*_GPS, "same_place"), lasts_min=(60.0, 90.0)),
     Injector(
         "power_pulled", "power_pulled", "The main power is pulled mid-trip.", ("truck_tampered",), lasts_min=(5.0, 20.0)
     ),
