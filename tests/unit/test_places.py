@@ -156,6 +156,18 @@ def test_a_receiver_that_lies_explains_what_its_truck_seems_to_do_and_makes_no_c
     assert desk.by[before.alert_id] == ""  # twenty minutes before: a matter of its own
 
 
+def test_dumping_is_told_at_once_though_the_receiver_lies_and_both_are_one_incident() -> None:
+    lies, dumps = begun("gps_trouble", 0, 1, step_m=0.0), begun("illegal_dump", 0, 10)
+    other = begun("illegal_dump", 1, 10)
+    desk = Desk()
+    desk.play([lies, dumps, other], 20)
+    assert [desk.by[one.alert_id] for one in (lies, dumps, other)] == ["", "", ""]
+    told = [(one.incident, one.message["en"]) for one in desk.notices if one.state == ACTIVE]
+    assert (lies.alert_id, "illegal_dump 0") in [(name, text.rpartition(": ")[2]) for name, text in told]
+    assert [name for name, _ in told].count(other.alert_id) == 1
+    assert {one.incident for one in desk.notices} == {lies.alert_id, other.alert_id}
+
+
 @pytest.mark.parametrize("seed", range(2))
 def test_what_is_said_hangs_on_no_order_within_a_step_and_on_no_restart(seed: int) -> None:
     rng = random.Random(seed)
