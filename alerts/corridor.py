@@ -141,6 +141,41 @@ def ragged(first: Ints, last: Ints) -> tuple[Ints, Ints]:
     return owner, np.arange(len(owner)) - before[owner] + first[owner]
 
 
+class Rings:
+    """Closed polygons side by side.
+
+    Args:
+        rings: (east, north) pairs of vertex columns in local metres.
+
+    Attributes:
+        box: (4, rings) least and greatest east, least and greatest north.
+    """
+
+    def __init__(self, rings: Sequence[tuple[Floats, Floats]]) -> None:
+        closed = [_closed(east, north) for east, north in rings]
+        self._edges = Corridors(closed)
+        self._far_y = np.concatenate([north[1:] for _, north in closed]) if closed else np.zeros(0)
+        limits = [(east.min(), east.max(), north.min(), north.max()) for east, north in closed]
+        self.box = np.array(limits, dtype=np.float64).reshape(-1, 4).T
+
+    def hold(self, ring: Ints, east: Floats, north: Floats) -> Mask:
+        """Return whether each place lies inside its ring, (n,), by counting the edges to its right."""
+        edges = self._edges
+        pair, edge = ragged(edges.first[ring], edges.last[ring])
+        px, py = east[pair], north[pair]
+        y, far_y = edges.y[edge], self._far_y[edge]
+        crosses = ((y > py) != (far_y > py)).nonzero()[0]
+        pair, edge, y = pair[crosses], edge[crosses], y[crosses]
+        beyond = px[crosses] < edges.x[edge] + (py[crosses] - y) * edges.dx[edge] / (far_y[crosses] - y)
+        odd: Mask = np.bincount(pair[beyond], minlength=len(ring)) % 2 == 1
+        return odd
+
+    def edge_m(self, ring: Ints, east: Floats, north: Floats) -> Floats:
+        """Return how far each place is from the edge of its ring, metres (n,)."""
+        none, zero = np.full(len(ring), -1, dtype=np.int64), np.zeros(len(ring))
+        return self._edges.nearest(ring, east, north, none, zero)[0]
+
+
 class Sites:
     """Closed polygons around loading sites, disposal sites and depots, several to a permit.
 
@@ -152,35 +187,26 @@ class Sites:
         counts = np.array([len(group) for group in rings], dtype=np.int64)
         self.ring_last = np.cumsum(counts) - 1
         self.ring_first = self.ring_last - counts + 1
-        closed = [_closed(east, north) for group in rings for east, north in group]
-        self._edges = Corridors(closed)
-        limits = [(east.min(), east.max(), north.min(), north.max()) for east, north in closed]
-        self._box = np.array(limits).reshape(-1, 4).T
+        self._rings = Rings([ring for group in rings for ring in group])
 
     def holds(self, permit: Ints, east: Floats, north: Floats, margin_m: float) -> Mask:
         """Return whether each fix lies inside a site of its permit, or at most ``margin_m`` from its edge."""
         inside = np.zeros(len(permit), dtype=bool)
         fix, ring = ragged(self.ring_first[permit], self.ring_last[permit])
-        west, east_end, south, north_end = self._box
         reach = margin_m + _SLACK_M
         x, y = east[fix], north[fix]
-        near = (x >= west[ring] - reach) & (x <= east_end[ring] + reach)
-        near &= (y >= south[ring] - reach) & (y <= north_end[ring] + reach)
+        west, east_end, south, north_end = self._rings.box.take(ring, axis=1)
+        near = (x >= west - reach) & (x <= east_end + reach) & (y >= south - reach) & (y <= north_end + reach)
         chosen = near.nonzero()[0]
         if not len(chosen):
             return inside
         fix, ring = fix[chosen], ring[chosen]
-        edges = self._edges
-        pair, edge = ragged(edges.first[ring], edges.last[ring])
-        px, py = east[fix[pair]], north[fix[pair]]
-        y, dy = edges.y[edge], edges.dy[edge]
-        crosses = (y > py) != (y + dy > py)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            beyond = px < edges.x[edge] + (py - y) * edges.dx[edge] / dy
-        odd = np.bincount(pair[crosses & beyond], minlength=len(fix)) % 2 == 1
-        none = np.full(len(fix), -1, dtype=np.int64)
-        distance, _ = edges.nearest(ring, east[fix], north[fix], none, np.zeros(len(fix)))
-        inside[fix[odd | (distance <= margin_m)]] = True
+        within = self._rings.hold(ring, east[fix], north[fix])
+        inside[fix[within]] = True
+        beside = (~within).nonzero()[0]
+        if len(beside):
+            fix, ring = fix[beside], ring[beside]
+            inside[fix[self._rings.edge_m(ring, east[fix], north[fix]) <= margin_m]] = True
         return inside
 
 
