@@ -203,7 +203,8 @@ class DeviationJudge:
         self._phase[at[fires]] = ALERTED
         self._back[at[fires]] = 0
         open_ = (phase == ALERTED) & ~fires
-        fresh = open_ & good & (self._back[at] == 0)
+        gap = time_ms - self._last[at] > self._hold_ms  # nobody knows what was in between
+        fresh = open_ & good & ((self._back[at] == 0) | gap)
         self._back[at[fresh]] = time_ms[fresh]
         self._back[at[open_ & ~good]] = 0
         clears = open_ & good & (time_ms - self._back[at] >= self._rule.keep_ms)

@@ -98,6 +98,14 @@ class TripJudge(TruckJudge):
         found: Floats = np.maximum(self.params.times * usual, self.params.least_ms / 1000.0)
         return found
 
+    def busy(self, sight: Sight) -> Mask:
+        """Return the trucks of which a trip begins or ends."""
+        p, load = self.params, sight.more["load_t"]
+        under_way, heavy = self.state["left_ms"][sight.truck] > 0, load > p.loaded_t
+        away = self.yards.away(sight, p.site_margin_m, under_way | heavy)
+        ends = under_way & ((~np.isnan(sight.east) & ~away) | (load < p.loaded_t / 2))
+        return self.waking(sight.truck[ends | (~under_way & heavy & away)])
+
     def look(self, sight: Sight) -> tuple[Mask, Mask, dict[str, Floats]]:
         """Note which trips begin and end; that one does not end is seen by the clock."""
         p, s, truck, now = self.params, self.state, sight.truck, sight.time_ms
@@ -113,7 +121,7 @@ class TripJudge(TruckJudge):
         s["trips"][rows] += 1
         begins = ~under_way & away & (load > p.loaded_t)
         s["left_ms"][truck] = np.where(arrived | emptied, 0, np.where(begins, now, s["left_ms"][truck]))
-        over = arrived | emptied
+        over = s["left_ms"][truck] != s["onset_ms"][truck]  # the trip that was told of is over, for as long as it takes
         minutes = lasted / 60.0
         usual = self.limit_s()[truck] / p.times / 60.0
         none = np.zeros(len(sight), dtype=np.bool_)
@@ -121,9 +129,11 @@ class TripJudge(TruckJudge):
 
     def tick(self, fleet: Fleet, now_ms: int) -> list[Transition]:
         """Tell of trips that have lasted too long, and end alerts of trucks that have been silent for a day."""
+        s, p = self.state, self.params
+        open_before = s["phase"] == ALERTED
         told = super().tick(fleet, now_ms)
         self.due_ms = now_ms + _LOOK_MS
-        s, p = self.state, self.params
+        s["left_ms"][open_before & (s["phase"] == REST)] = 0  # lost for a day: nobody knows what became of the trip
         lasted = (now_ms - s["left_ms"]) / 1000.0
         limit = self.limit_s()
         late = ((s["left_ms"] > 0) & (s["phase"] == REST) & (lasted > limit)).nonzero()[0]

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from alerts.reckoning import BLIND_MS
 from alerts.route_settings import RouteParams
 from alerts.routewatch import SHOCK_MS
 from devices.geometry import EARTH_M_PER_DEG
 from devices.registry import Permit
+from simulators.oracle_reckoning import ReckoningTwin
 
 Point = tuple[float, float]
 
@@ -78,14 +78,6 @@ class PlainRoute:
         return None
 
 
-@dataclass
-class _Reference:
-    at: Point
-    time_ms: int
-    speed: Point | None
-    rejecting_since: int | None = None
-
-
 class RouteTwin:
     """Route deviation of one truck, as :mod:`alerts.routewatch` judges it."""
 
@@ -98,10 +90,7 @@ class RouteTwin:
             (p, [self.metres(point) for point in p.route], [self._ring(r) for r in p.sites]) for p in permits
         ]
         self.minute, self.params = minute, params
-        self.reference: _Reference | None = None
-        self.anchor: tuple[int, Point] | None = None
-        self.loose, self.blind_ms = 0.0, 0
-        self.shock_ms: int | None = None
+        self.gate = ReckoningTwin(params.gate)
         self.unsure = False
         self.phase, self.onset_ms, self.outside_ms, self.outside_m = "inside", 0, 0, 0.0
         self.back_ms: int | None = None
@@ -131,11 +120,11 @@ class RouteTwin:
             return Event(active=False, at_ms=time_ms, onset_ms=self.onset_ms, reason="permit_ended") if ended else None
         distance, ratio = judged
         share = self.params.off_m / self.params.on_m
-        driven = self._believe(time_ms, at, speed_kmh, heading_deg, near=ratio <= share)
-        if driven is None or self.reference is None:
+        driven = self.gate.believe(time_ms, at, speed_kmh, heading_deg, near=ratio <= share)
+        if driven is None or self.gate.reference is None:
             return None
         if ratio > share and not math.isnan(speed_kmh):  # where dead reckoning puts it nearer, that counts
-            held = self._narrowed(self.reference.at, time_ms, width)
+            held = self._narrowed(self.gate.reference.at, time_ms, width)
             distance, ratio = min((distance, ratio), held or (math.inf, math.inf), key=lambda pair: pair[1])
         return self._advance(time_ms, at, distance, driven, out=ratio > 1.0, back=ratio <= share)
 
@@ -164,70 +153,6 @@ class RouteTwin:
         open_end = permit.valid_until_ms or 1 << 62
         return (within or end - start >= 1440) and permit.valid_from_ms <= time_ms < open_end
 
-    def _believe(  # noqa: PLR0912 - plain ifs are the point
-        self, time_ms: int, at: Point, speed_kmh: float, heading_deg: float, *, near: bool
-    ) -> float | None:
-        """Return metres driven since the last fix, None where the fix is not believed."""
-        g = self.params.gate
-        if time_ms < self.blind_ms:
-            speed_kmh = math.nan
-        moving = 0.0 if speed_kmh < g.standing_kmh else speed_kmh / 3.6
-        heading = math.radians(heading_deg)
-        speed: Point | None = (moving * math.sin(heading), moving * math.cos(heading))
-        if moving == 0.0:
-            speed = (0.0, 0.0)
-        elif math.isnan(moving) or math.isnan(heading):
-            speed = None
-        reference = self.reference
-        if reference is None or time_ms - reference.time_ms > g.gap_ms:
-            reference = _Reference(at, time_ms, reference.speed if reference else None)
-        seconds = (time_ms - reference.time_ms) / 1000.0
-        before = reference.speed or speed or (0.0, 0.0)
-        if speed is None:
-            mean, slack = (0.0, 0.0), (g.max_kmh / 3.6 if math.isnan(moving) else moving) * seconds
-        else:
-            mean = (before[0] + speed[0]) / 2, (before[1] + speed[1]) / 2
-            slack = math.dist(before, speed) * seconds / 2 + max(seconds - 15.0, 0.0) * math.hypot(*mean) / 2
-        expected = reference.at[0] + mean[0] * seconds, reference.at[1] + mean[1] * seconds
-        residual = math.dist(at, expected)
-        believed, expired = residual <= g.gate_m + slack or near, False
-        if speed is not None and residual > g.shock_m + slack / 2:
-            self.shock_ms = time_ms
-        since = reference.rejecting_since if reference.rejecting_since is not None else time_ms
-        if not believed and time_ms - since >= g.resync_ms:
-            believed = expired = True
-            self.blind_ms = time_ms + BLIND_MS
-            self.shock_ms = None
-        if not believed:
-            if speed is None:  # the reach grows until a fix is believed again
-                self.reference = _Reference(expected, reference.time_ms, None, since)
-            else:
-                self.reference = _Reference(expected, time_ms, speed, since)
-            return None
-        keep = min(1.0 - (g.blend if near else g.blend_away), g.gate_m / 2 / max(residual, 1e-9))
-        if speed is None or expired or (near and residual > g.gate_m):
-            keep = 0.0
-        held = at[0] - keep * (at[0] - expected[0]), at[1] - keep * (at[1] - expected[1])
-        self.reference = _Reference(held, time_ms, speed)
-        stepped, self.loose = self._step(time_ms, at)
-        if speed is None:
-            return stepped
-        self.loose = 0.0
-        return (math.hypot(*before) + moving) / 2 * seconds
-
-    def _step(self, time_ms: int, at: Point) -> tuple[float, float]:
-        """Return metres moved, in whole steps, and what is left over."""
-        g = self.params.gate
-        if self.anchor is None:
-            self.anchor = time_ms, at
-            return 0.0, 0.0
-        step = math.dist(at, self.anchor[1])
-        drift = (time_ms - self.anchor[0]) / 1000.0 * g.standing_kmh / 3.6
-        if step < g.anchor_m and drift < g.anchor_m:
-            return 0.0, step
-        self.anchor = time_ms, at
-        return (step if step >= g.anchor_m and step >= drift else 0.0), 0.0
-
     def _advance(
         self, time_ms: int, at: Point, distance: float, driven: float, *, out: bool, back: bool
     ) -> Event | None:
@@ -246,13 +171,14 @@ class RouteTwin:
             self.phase = "inside"
         if self.phase == "inside" and out:
             self.phase, self.onset_ms, self.outside_ms, self.outside_m = "outside", time_ms, 0, 0.0
-            self.back_ms, self.anchor, self.loose = None, (time_ms, at), 0.0
-            self.unsure = self.shock_ms is not None and time_ms - self.shock_ms <= SHOCK_MS
+            self.back_ms, self.gate.anchor, self.gate.loose = None, (time_ms, at), 0.0
+            shock_ms = self.gate.shock_ms
+            self.unsure = shock_ms is not None and time_ms - shock_ms <= SHOCK_MS
         self.last = time_ms, at
         near_ms, far_ms = (p.unsure_ms, p.for_ms) if self.unsure else (p.for_ms, p.far_for_ms)
         long = self.outside_ms >= near_ms or (self.outside_ms >= far_ms and distance >= p.far_m)
         if self.phase == "outside":
-            if out and long and self.outside_m + self.loose >= p.travelled_m:
+            if out and long and self.outside_m + self.gate.loose >= p.travelled_m:
                 self.phase, self.back_ms = "alert", None
                 return Event(active=True, at_ms=time_ms, onset_ms=self.onset_ms)
             return None
