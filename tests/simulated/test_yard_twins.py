@@ -48,7 +48,7 @@ def registry() -> Registry:
 def drive(rng: np.random.Generator, truck: int, steps: int) -> list[Row]:
     """Readings of a truck that shuttles between two sites, stops, leaves, loads and loses its fixes as it likes."""
     out: list[Row] = []
-    time, at, goal = START_MS + int(rng.integers(0, 15)) * 1000, rng.uniform(-9, 9, 2), np.array([2000.0, 0.0])
+    time, at, goal = START_MS + int(rng.integers(0, 15)) * 1000, rng.uniform(-9, 9, 2), np.array([2004.0, 3.0])
     speed, load, ignition, still = 10.0, 12.0, 1.0, 0
     for _ in range(steps):
         dt = float(rng.choice([5, 15, 30, 240, 1200], p=[0.05, 0.82, 0.1, 0.025, 0.005]))
@@ -63,6 +63,7 @@ def drive(rng: np.random.Generator, truck: int, steps: int) -> list[Row]:
             load = float(rng.choice([0.5, 3.0, 12.0, 15.0]))
         if rng.random() < 0.02:
             goal = np.array([rng.choice([0.0, 2000.0, 1000.0, 1000.0]), rng.choice([0.0, 0.0, 900.0])])
+            goal += rng.uniform(-9, 9, 2)
         if rng.random() < 0.05:
             ignition = 1.0 - ignition
         way = goal - at
@@ -149,7 +150,7 @@ def test_a_loaded_stop_is_what_the_slow_twin_says_in_whatever_order_its_neighbou
     same(engine_says(rng, rule, arriving), expected)
 
 
-@pytest.mark.parametrize("seed", [0, 15])
+@pytest.mark.parametrize("seed", [5, 6])
 def test_driving_at_strange_hours_is_what_the_slow_twin_says(seed: int) -> None:
     rng, arriving = course(seed, 800)
     rule = RULES["truck_off_hours"]
