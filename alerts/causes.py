@@ -101,9 +101,9 @@ class Causes:
     def _spread(self, boxes: Evidence | None) -> Evidence:
         """Return what cabinets show, by their numbers in the tree; those that the registry lacks show nothing."""
         count = len(self._tree.cabinets)
-        judged, dark, silent = (np.zeros(count, dtype=bool) for _ in range(3))
+        judged, dark, silent, fed = (np.zeros(count, dtype=bool) for _ in range(4))
         low, high = (np.zeros(count, dtype=np.int64) for _ in range(2))
-        out = Evidence(judged, dark, silent, low, high, np.full(count, -1, dtype=np.int8), np.zeros_like(low))
+        out = Evidence(judged, dark, silent, low, high, np.full(count, -1, dtype=np.int8), np.zeros_like(low), fed)
         if boxes is not None:
             for name in Evidence.__slots__:
                 getattr(out, name)[self._box_order] = getattr(boxes, name)
@@ -121,7 +121,8 @@ class Causes:
                 held.count, held.of, held.boxes = one.count, one.of, one.boxes
             held.well_ms, held.rests = 0, False
             held.since_ms = min(held.since_ms, now_ms)
-            if not held.open and now_ms - held.since_ms >= self._settings.hold_ms and not self._below_open(name):
+            hold_ms = max(self._settings.hold_ms, self._settings.restrike_ms if one.fed else 0)
+            if not held.open and now_ms - held.since_ms >= hold_ms and not self._below_open(name):
                 held.open = True
                 yield self._tell(name, held, now_ms)
 
@@ -138,7 +139,7 @@ class Causes:
             if not held.open:
                 del self.found[name]
                 continue
-            left = self._left(name, lamps.out, boxes.dark)
+            left = self._left(name, lamps.out & ~self._explained_below(name, seen), boxes.dark)
             if left > self._settings.clear_share * held.count or not self._shows(name, held, lamps, now_ms):
                 held.well_ms = 0
                 continue
@@ -163,6 +164,11 @@ class Causes:
         if name.startswith("circuit:"):
             return np.equal(self._tree.circuit, self._tree.circuits.index(name))
         return self._tree.inside(name)[self._tree.cabinet]
+
+    def _explained_below(self, name: str, seen: Mapping[str, Seen]) -> Mask:
+        """Return which lamps of a node are out for one smaller cause that is left, such as a gateway of a district."""
+        below = [other for other in seen if other != name and name in self._tree.upwards(other)]
+        return self._below(below[0]) if len(below) == 1 else np.zeros(len(self._tree.lamps), dtype=np.bool_)
 
     def _rest(self, names: list[str]) -> None:
         """Keep what people were told of until lamps are to burn again: by day nobody can tell whether they would."""

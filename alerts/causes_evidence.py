@@ -38,6 +38,7 @@ class Evidence:
         low, high: since when at the earliest and at the latest, epoch milliseconds.
         sign: number of the sign that holds, -1 for none.
         well: when their latest reading that was well was made, epoch milliseconds.
+        fed: dark although they have supply.
     """
 
     judged: Mask
@@ -47,6 +48,7 @@ class Evidence:
     high: Ints
     sign: npt.NDArray[np.int8]
     well: Ints
+    fed: Mask
 
     @property
     def out(self) -> Mask:
@@ -91,6 +93,7 @@ class Witnesses:
                 self.bad[:] = NEVER
                 return None
             yes, no, sign = self._says(columns)
+            fed = self._watched.fed(columns)[0] if self._watched.fed is not None else np.False_
         time, seen = live.time_ms[at], live.seen_ms[at]
         since = now_ms - np.maximum(fleet.sky.switched_on_for_ms(self.rows, now_ms), 0)
         if since_ms is not None:
@@ -103,7 +106,7 @@ class Witnesses:
         shown = dark & (self.bad != NEVER)
         low = np.where(shown, np.maximum(self.good, since), np.maximum(time, since))
         high = np.where(shown, self.bad, heard + self._interval)
-        return Evidence(judged, dark, silent & ~dark, np.minimum(low, high), high, sign, self.good)
+        return Evidence(judged, dark, silent & ~dark, np.minimum(low, high), high, sign, self.good, dark & fed)
 
     def _says(self, columns: LiveColumns) -> tuple[Mask, Mask, npt.NDArray[np.int8]]:
         """Return where the latest readings say yes and where they say no, and by which sign."""

@@ -27,6 +27,7 @@ class Watched:
         device, role: which.
         while_: judged only while this holds.
         out: of lamps, dark although they should burn; None for cabinets.
+        fed: of lamps, they have supply all the same; None where nothing says so.
         signs: of cabinets, in the order in which they are looked at.
     """
 
@@ -34,6 +35,7 @@ class Watched:
     role: str
     while_: Condition
     out: Condition | None = None
+    fed: Condition | None = None
     signs: tuple[Sign, ...] = ()
 
 
@@ -46,6 +48,7 @@ class CauseSettings:
         least, share: a node explains when at least ``least`` of its lamps and at least this share are out together.
         window_ms: together means within this span.
         hold_ms: how long it must explain before people hear of it.
+        restrike_ms: how long where most of its dark lamps have supply: after a dip discharge lamps must cool down.
         clear_share, keep_ms: it is over when less than this share has been out for so long.
         lamp, cabinet: who is looked at.
     """
@@ -55,6 +58,7 @@ class CauseSettings:
     share: float
     window_ms: int
     hold_ms: int
+    restrike_ms: int
     clear_share: float
     keep_ms: int
     lamp: Watched
@@ -63,7 +67,7 @@ class CauseSettings:
 
 def cause_settings(node: Node, catalog: Catalog) -> CauseSettings:
     """Check the section ``causes``. Raises ConfigError naming file, line and key."""
-    node.only("every", "least", "share", "window", "hold", "clear_share", "keep", "lamp", "cabinet")
+    node.only("every", "least", "share", "window", "hold", "restrike", "clear_share", "keep", "lamp", "cabinet")
     least, share = _number(node, "least", 3, 2, 1000), _number(node, "share", 0.3, 0.01, 1.0)
     clear_share = _number(node, "clear_share", 0.1, 0.0, 1.0)
     if clear_share >= share:
@@ -76,6 +80,7 @@ def cause_settings(node: Node, catalog: Catalog) -> CauseSettings:
         share,
         _duration(node, "window", 120_000),
         _duration(node, "hold", 60_000),
+        _duration(node, "restrike", 1_500_000),
         clear_share,
         _duration(node, "keep", 120_000),
         _watched(node.need("lamp"), catalog, lamp=True),
@@ -84,13 +89,15 @@ def cause_settings(node: Node, catalog: Catalog) -> CauseSettings:
 
 
 def _watched(node: Node, catalog: Catalog, *, lamp: bool) -> Watched:
-    node.only("device", "role", "while", "out" if lamp else "signs")
+    node.only("device", "role", "while", *(("out", "fed") if lamp else ("signs",)))
     device = node.need("device").text(one_of=tuple(catalog.kinds))
     kind = catalog[device]
     role = node.need("role").text(one_of=kind.roles)
     while_ = condition(node.need("while"), kind, role)
     if lamp:
-        return Watched(device, role, while_, condition(node.need("out"), kind, role))
+        fed = node.get("fed")
+        supply = None if fed is None else condition(fed, kind, role)
+        return Watched(device, role, while_, condition(node.need("out"), kind, role), supply)
     signs, problems = [], []
     for one in node.need("signs").elements():
         try:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from alerts.causes_evidence import Evidence, Ints, together
+from alerts.causes_evidence import Evidence, Ints, Mask, together
 from alerts.causes_settings import CauseSettings
 from alerts.fleet import Fleet
 from alerts.topology import CITY, Topology
@@ -28,6 +28,7 @@ class Seen:
         cause: one of causes_words.NAMES.
         count, of, boxes, pole: lamps out, of so many, at so many cabinets; the first dark pole of a cut.
         told: whether the cabinet's own alerts say so.
+        fed: whether most of the dark lamps have supply.
     """
 
     node: str
@@ -40,6 +41,7 @@ class Seen:
     boxes: int = 1
     pole: int = 0
     told: bool = False
+    fed: bool = False
 
 
 class Explainer:
@@ -96,7 +98,8 @@ class Explainer:
                 continue
             cause = "cable_cut" if cut and len(group) < WHOLE * of else self._why(mine, group, lamps, boxes, fleet)
             low = int(lamps.low[group].max())
-            yield number, Seen(tree.circuits[number], moment, min(low, moment), moment, cause, len(group), of, 1, cut)
+            about = (min(low, moment), moment, cause, len(group), of, 1, cut)
+            yield number, Seen(tree.circuits[number], moment, *about, fed=_most(lamps.fed[group]))
 
     def _cut(self, mine: npt.NDArray[np.intp], group: npt.NDArray[np.intp]) -> int:
         """Return the first dark pole where all from it on are dark and some before it are not; 0 for no such pole."""
@@ -124,7 +127,8 @@ class Explainer:
         if len(group) < max(self._settings.least, self._settings.share * of):
             return None
         low = min(int(lamps.low[group].max()), moment)
-        return Seen(name, moment, low, moment, self._why(mine, group, lamps, boxes, fleet), len(group), of)
+        cause, fed = self._why(mine, group, lamps, boxes, fleet), _most(lamps.fed[group])
+        return Seen(name, moment, low, moment, cause, len(group), of, fed=fed)
 
     def _nobody_well(self, mine: npt.NDArray[np.intp], below: list[Seen], lamps: Evidence) -> bool:
         """Return whether hardly a lamp of a cabinet has been well since some of them went out: the rest will show."""
@@ -171,6 +175,10 @@ class Explainer:
         return drawn / (float(self._rated[row]) * max(dimmed, 0.1))
 
 
+def _most(mask: Mask) -> bool:
+    return 2 * int(np.count_nonzero(mask)) > len(mask)
+
+
 def together_above(
     node: str, numbers: list[int], below: Mapping[int, Seen], whole: tuple[int, int], window_ms: int
 ) -> tuple[Seen, set[int]] | None:
@@ -198,6 +206,6 @@ def together_above(
     earliest = int(low[member].max())
     seen = Seen(
         node, moment, min(earliest, moment), moment, cause, sum(one.count for one in parts),
-        whole[1], sum(one.boxes for one in parts),
+        whole[1], sum(one.boxes for one in parts), fed=all(one.fed for one in parts),
     )  # fmt: skip
     return seen, set(chosen)

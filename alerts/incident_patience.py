@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from alerts.by_night import settled_ms, shows_by_night
 from alerts.explaining import Explaining
 from alerts.incident_notices import GRAVE, Timing
 from alerts.incident_state import Member
 from alerts.inhibition import FOUND, Inhibition
 from alerts.rules import Rule
 from alerts.topology import Topology
+from devices.sky import Sky
 from devices.transition import Transition
 
 REPORTS = 3  # a device is given so many reports to recover by itself once what explained it is over
+SPARE = 2  # and so many more than its rule wants, for one or two may be lost
 
 
 class Patience:
@@ -29,9 +32,11 @@ class Patience:
         timing: Timing,
         explaining: Explaining,
         topology: Topology,
+        sky: Sky | None = None,
     ) -> None:
         self._rules, self._inhibition, self._timing, self._topology = rules, inhibition, timing, topology
         self.explaining = explaining
+        self._sky, self._lamp = sky, inhibition.causes.lamp if inhibition.causes is not None else None
 
     def wait_ms(self, begun: Transition) -> int:
         """Return how long an alert waits for what may explain it and for others like it."""
@@ -43,11 +48,20 @@ class Patience:
         waits = rule.kind == "offline" or begun.severity not in GRAVE or self._inhibition.explainable(rule)
         return self._timing.wait_ms if waits else 0
 
-    def settle_ms(self, member: Member) -> int:
-        """Return how long an alert may take to clear by itself once what explained it is over: no second storm."""
-        rule = self._rules.get(member.begun.rule)
+    def settled_ms(self, member: Member, ended_ms: int) -> int:
+        """Return until when an alert may clear by itself once what explained it is over: no second storm.
+
+        Lamps that are dark may be well or not, and only the next evening shows it: by day the time stands still.
+        """
+        begun = member.begun
+        rule = self._rules.get(begun.rule)
         own = 0 if rule is None else rule.for_ms + rule.keep_ms
-        return own + REPORTS * self.explaining.report_ms(member.begun) + self._timing.wait_ms
+        reports = max(REPORTS, getattr(rule.params, "reports", 0) + SPARE) if rule is not None else REPORTS
+        settle_ms = own + reports * self.explaining.report_ms(begun) + self._timing.wait_ms
+        if rule is None or self._sky is None or self._lamp is None or not shows_by_night(rule, self._lamp):
+            return ended_ms + settle_ms
+        rows = self._topology.rows_of(begun.entity)
+        return settled_ms(self._sky, rows, ended_ms, settle_ms) if len(rows) else ended_ms + settle_ms
 
     def behind(self, begun: Transition) -> int:
         """Return how many devices lie behind an alert that explains what is below it."""

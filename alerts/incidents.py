@@ -59,7 +59,7 @@ class Incidents:
         self._registry = registry
         self._rules = {rule.id: rule for rule in (*rules, common_cause_rule(), same_place_rule())}
         self._explaining = Explaining(self._rules, inhibition, self.topology, registry)
-        self._patience = Patience(self._rules, inhibition, timing, self._explaining, self.topology)
+        self._patience = Patience(self._rules, inhibition, timing, self._explaining, self.topology, sky)
         self._notices, self._freed = Notices(timing), Agenda()
         self._waiting: dict[str, str] = {}  # key to the id of the incident that gathers now
         usable = sky if len(self.topology.lamps) else None
@@ -147,9 +147,9 @@ class Incidents:
     def _put_after(self, member: Member, step: Step) -> None:
         """Give an alert time that shows late what is over already."""
         echo = self._explaining.echo(member, self.memory.echoes)
-        if echo is None or echo.ended_ms + self._patience.settle_ms(member) <= step.now_ms:
+        if echo is None or (free_ms := self._patience.settled_ms(member, echo.ended_ms)) <= step.now_ms:
             return
-        member.free_ms = echo.ended_ms + self._patience.settle_ms(member)
+        member.free_ms = free_ms
         member.parent, member.incident = echo.parent, echo.incident
         self._freed.put(member.free_ms, member.id)
 
@@ -212,7 +212,7 @@ class Incidents:
                 self._explaining.join(child)
                 step.moved[name] = None
             else:
-                child.by, child.free_ms = "", step.now_ms + self._patience.settle_ms(child)
+                child.by, child.free_ms = "", self._patience.settled_ms(child, step.now_ms)
                 self._freed.put(child.free_ms, name)
         if member.heads and member.incident:
             self._take_out(member, step, "recovered", ended)

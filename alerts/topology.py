@@ -15,7 +15,9 @@ from devices.registry import PLACES, Registry
 
 CITY = "city:*"
 GROUPS = ("road", "grid", "cabinet")  # entities of rules that count lamps together
-FEEDS = 0.3  # a circuit that feeds so much of a road explains the road's lighting rate
+FEEDS = (
+    0.1  # a circuit that feeds so much of a road explains the road's lighting rate: a long road is low by a few lamps
+)
 Rows = npt.NDArray[np.intp]
 _ALONG = ("cabinet", "road", "street", "grid", "district")  # of PLACES, those that nodes are named after
 
@@ -190,6 +192,13 @@ class Topology:
         codes = self.registry.group("keeper").code[rows]
         codes = codes[codes >= 0]
         return self.registry.group("keeper").names[int(np.bincount(codes).argmax())] if len(codes) else ""
+
+    def rows_of(self, entity: str) -> Rows:
+        """Return the registry row of a device, or those of the devices below another entity."""
+        sort, _, name = entity.partition(":")
+        if sort == "device":
+            return np.array([self.row[name]] if name in self.row else [], dtype=np.intp)
+        return self.below(entity)
 
     def below(self, node: str) -> Rows:
         """Return the registry rows of the devices below a node, the node's own device not among them."""
