@@ -353,7 +353,7 @@ def test_every_alert_is_told_in_its_incident_or_explained_by_one_and_nothing_is_
         ("inhibit:\n  - {by: [a], suppress: [], where: same}", "text:2: inhibit[0].suppress: an empty list"),
         ("inhibit:\n  - {by: [A], suppress: [b], where: same}", "expected a rule's id, a pattern of ids"),
         ("inhibit:\n  - {by: [a], suppress: [b], where: same, ahead: 3}", "expected a length of time"),
-        ("never: [a]\nalways: [b]", "text:2: always: unknown key; known here: never, inhibit, causes"),
+        ("never: [a]\nalways: [b]", "text:2: always: unknown key; known here: never, inhibit, together"),
         ("never: a", "text:1: never: expected a list"),
         ("causes: {share: 2}", "text:1: causes.share: expected a number from 0.01 to 1.0"),
     ],
