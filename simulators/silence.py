@@ -107,9 +107,10 @@ def _redated(payload: bytes, ahead_ms: int) -> bytes:
 
 
 def _date(batch: Batch, rows: Rows, ahead_ms: int) -> None:
-    sent: Ints = batch.time_ms.copy()
-    sent[rows] += ahead_ms
-    future = sent > batch.arrival_ms + FUTURE_MS
-    batch.sent_ms = sent
-    batch.time_ms = np.where(future, batch.arrival_ms, sent)
-    batch.marks = np.where(future, batch.marks | MARK_FUTURE, batch.marks).astype(np.uint8)
+    """Date some rows by a clock that is wrong; what other clocks have dated stays."""
+    own: Ints = batch.time_ms[rows] + ahead_ms
+    future = own > batch.arrival_ms + FUTURE_MS
+    batch.sent_ms, batch.time_ms, batch.marks = batch.sent_ms.copy(), batch.time_ms.copy(), batch.marks.copy()
+    batch.sent_ms[rows] = own
+    batch.time_ms[rows] = np.where(future, batch.arrival_ms, own)
+    batch.marks[rows[future]] |= MARK_FUTURE

@@ -283,3 +283,18 @@ def test_the_page_on_the_simulators_names_every_kind_of_fault_and_every_mapping(
         p.name for p in (root / "config" / "mappings").glob("*.yaml") if f"config/mappings/{p.name}" not in page
     ] == []
     assert str(NEVER_MS) in page
+
+
+def test_two_clocks_that_are_wrong_at_once_are_each_wrong_by_their_own_hours() -> None:
+    hours = {"cabinet-001": 8, "cabinet-002": -8}
+    faults = [replace(fault("clock_wrong", name, magnitude=float(h)), id=name) for name, h in hours.items()]
+    world = World(CITY, load_catalog(), ZONE, 2, START, faults)
+    seen = dict.fromkeys(hours, 0)
+    for now_ms, batches in world.steps(END, TICK_MS):
+        for batch in batches:
+            off_ms = {name: batch.sent_ms[batch.device == world.registry.row[name]] - now_ms for name in hours}
+            for name, h in hours.items():
+                wrong = np.abs(off_ms[name] - h * 60 * MIN) <= TICK_MS
+                assert wrong.all() or not (ON + TICK_MS < now_ms <= OFF)
+                seen[name] += int(wrong.sum())
+    assert all(29 <= number <= 31 for number in seen.values()), seen
