@@ -28,6 +28,7 @@ CHILDREN = 20  # of a source that can be judged
 DARK_H = (8.5, 11.5)  # hours after noon at which a lamp's gateway dies: its lamps are meant to burn for hours more
 SINGLES = ("clock_wrong", "reports_lost", "unit_silent")
 OFFLINE = {"cabinet": "cabinet_offline", "station": "station_offline"}  # what must be said of a unit that is silent
+APART_MS = 15 * MIN_MS  # between a cut and a unit that is silent by itself: else nobody could tell which it was
 LOST = (1.0, 2.0)  # report intervals for which a device is not heard when a report or two of it are lost
 
 
@@ -139,11 +140,18 @@ class _Script:
             lasts_ms = round(self._rng.uniform(*LOST) * every_s * 1000)
         span = (self._start_ms + QUIET_MS, self._end_ms)
         found = self._diary.place(self._rng, among, span, lasts_ms)
+        while found is not None and kind != "clock_wrong" and self._is_cut(*found[1:]):
+            found = self._diary.place(self._rng, among, span, lasts_ms)  # what was drawn stays taken, so this ends
         if found is None:
             return
         size = float(self._rng.uniform(*KINDS[kind].magnitude)) * float(self._rng.choice([-1.0, 1.0]))
         rule = OFFLINE[role] if kind == "unit_silent" else next(iter(KINDS[kind].rules), "")
         self._add(kind, f"{number + 1}", rule, f"device:{found[0]}", found[1:], (found[0],), size)
+
+    def _is_cut(self, on_ms: int, off_ms: int) -> bool:
+        """Return whether the broker is cut off about that time."""
+        cuts = (one for one in self._faults if one.kind == "broker_cut")
+        return any(one.on_ms - APART_MS < off_ms and on_ms < one.off_ms + APART_MS for one in cuts)
 
     def _add(
         self,
