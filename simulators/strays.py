@@ -16,6 +16,7 @@ FENCE_EDGE_M = 25.0  # from the middle of the road
 FENCE_DEEP_M = 200.0
 FENCE_WIDE_M = 200.0
 _CLEAR_M = 60.0  # between a compound and every other way
+_BENT_M = 20.0
 
 
 def beside(line: Points, from_m: float, until_m: float, aside_m: float) -> Points:
@@ -68,6 +69,9 @@ def _compound(
         far = along(haul.line, along_m, side * (FENCE_EDGE_M + FENCE_DEEP_M))
         ring = np.array([near[0], near[1], far[1], far[0], near[0]])
         middle = ring[:4].mean(axis=0)
+        heart = along(haul.line, [place_m], side * (FENCE_EDGE_M + FENCE_DEEP_M / 2))[0]
+        if np.hypot(*(heart - middle)) > _BENT_M:
+            continue  # the road bends: who turns off it straight would miss the compound
         edge = np.concatenate([ring[k] + (ring[k + 1] - ring[k]) * np.linspace(0, 1, 9)[:, None] for k in range(4)])
         if np.hypot(*middle) < away_m or (distance_to(haul.line, edge) < FENCE_EDGE_M - 8.0).any():
             continue
