@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alerts.columns import BatchColumns
-from alerts.corridor import Corridors
+from alerts.corridor import Rings
 from alerts.expressions import Condition, condition
 from alerts.fleet import Fleet
 from alerts.keys import Keys
@@ -33,6 +33,7 @@ _FAR_M = -1e6  # depth of a truck that is near no fence
 _NEAR_M = 200.0
 _CELL_M = 100.0
 _CELLS_MOST = 1_000  # each way
+_PAIRS_MOST = 200_000  # of places and fences looked at together: bounds the memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class FenceParams:
         samples: fixes that deep that are enough, before ``for`` is over.
         out_m: outside by so much it is over.
         areas: the rule's own, beside the registry's.
+        kinds: sorts of the registry's fences that count; none of them where empty, None for all.
         while_: only while this holds of the same reading; surely not, and an alert ends. None for always.
     """
 
@@ -56,6 +58,7 @@ class FenceParams:
     out_m: float = 30.0
     areas: tuple[Fence, ...] = ()
     while_: Condition | None = None
+    kinds: tuple[str, ...] | None = None
 
 
 def parse(own: Node, kind: Kind, role: str | None) -> FenceParams:
@@ -63,7 +66,7 @@ def parse(own: Node, kind: Kind, role: str | None) -> FenceParams:
     if "lon_deg" not in kind.field_names():
         raise own.error(f"{kind.name} reports no position: it cannot be kept out of an area")
     plain = FenceParams()
-    keys = Keys(own, "deep_m", "sigmas", "uere_m", "samples", "out_m", "areas", "while")
+    keys = Keys(own, "deep_m", "sigmas", "uere_m", "samples", "out_m", "areas", "while", "kinds")
     params = FenceParams(
         keys.number("deep_m", plain.deep_m, 0, 10_000),
         keys.number("sigmas", plain.sigmas, 0, 20),
@@ -72,6 +75,7 @@ def parse(own: Node, kind: Kind, role: str | None) -> FenceParams:
         keys.number("out_m", plain.out_m, 0, 10_000),
         tuple(_area(name, node) for name, node in listed.items()) if (listed := own.get("areas")) is not None else (),
         keys.read("while", None, lambda node: condition(node, kind, role)),
+        keys.read("kinds", None, lambda node: tuple(one.text() for one in node.elements())),
     )
     keys.done()
     return params
@@ -106,7 +110,8 @@ class FenceJudge(TruckJudge):
         super().__init__(rule, registry, sky)
         params: FenceParams = rule.params
         self.params, self.samples = params, params.samples
-        self.areas = Areas(registry, (*registry.fences, *params.areas))
+        given = [one for one in registry.fences if params.kinds is None or one.kind in params.kinds]
+        self.areas = Areas(registry, (*given, *params.areas))
         self._held: tuple[Mask, Mask] | None = None
         if params.while_ is not None:
             self._names = (*self._names, "row")
@@ -146,15 +151,11 @@ class Areas:
     """Fences, with a coarse look that leaves out all trucks that are near none."""
 
     def __init__(self, registry: Registry, fences: Sequence[Fence]) -> None:
-        rings = [registry.projection.to_metres(*np.array(fence.ring).T) for fence in fences]
-        closed = [
-            (np.append(x, x[0]), np.append(y, y[0])) if (x[0], y[0]) != (x[-1], y[-1]) else (x, y) for x, y in rings
-        ]
-        self.hours = [fence.hours for fence in fences]
-        self._edges = Corridors(closed)
-        self._rings = closed
-        self._box = np.array([[x.min(), x.max(), y.min(), y.max()] for x, y in closed]).reshape(-1, 4)
-        self._box += np.array([-_NEAR_M, _NEAR_M, -_NEAR_M, _NEAR_M])
+        self._rings = Rings([registry.projection.to_metres(*np.array(fence.ring).T) for fence in fences])
+        hours = np.array([fence.hours for fence in fences], dtype=np.int64).reshape(-1, 2)
+        self._from, self._until = hours[:, 0], hours[:, 1]
+        self._timed = self._until - self._from < 1440
+        self._box = self._rings.box.T + np.array([-_NEAR_M, _NEAR_M, -_NEAR_M, _NEAR_M])
         self._near = self._coarse()
 
     def _coarse(self) -> Mask:
@@ -189,31 +190,26 @@ class Areas:
         """Return metres inside the deepest closed fence, negative outside, (n,); far away where there is none near."""
         found = np.full(len(east), _FAR_M)
         candidates = self.near(east, north)
-        x, y = east[candidates], north[candidates]
-        for number, (low_x, high_x, low_y, high_y) in enumerate(self._box.tolist() if len(candidates) else ()):
-            rows = candidates[(x > low_x) & (x < high_x) & (y > low_y) & (y < high_y)]
-            if not len(rows):
-                continue
-            start, end = self.hours[number]
-            if end - start < 1440:
-                m = local_minute(time_ms[rows])
-                rows = rows[((m >= start) & (m < end)) if start <= end else ((m >= start) | (m < end))]
-            if not len(rows):
-                continue
-            route = np.full(len(rows), number, dtype=np.int64)
-            none, zero = np.full(len(rows), -1, dtype=np.int64), np.zeros(len(rows))
-            away, _ = self._edges.nearest(route, east[rows], north[rows], none, zero)
-            ring_x, ring_y = self._rings[number]
-            inside = inside_ring(ring_x, ring_y, east[rows], north[rows])
-            found[rows] = np.maximum(found[rows], np.where(inside, away, -away))
+        step = max(1, _PAIRS_MOST // max(1, len(self._box)))
+        for first in range(0, len(candidates), step):
+            rows = candidates[first : first + step]
+            x, y = east[rows, None], north[rows, None]
+            west, east_end, south, north_end = self._box.T
+            beside, ring = ((x > west) & (x < east_end) & (y > south) & (y < north_end)).nonzero()
+            rows = rows[beside]
+            closed = self._closed(ring, time_ms[rows], local_minute)
+            rows, ring = rows[closed], ring[closed]
+            if len(rows):
+                away = self._rings.edge_m(ring, east[rows], north[rows])
+                inside = self._rings.hold(ring, east[rows], north[rows])
+                np.maximum.at(found, rows, np.where(inside, away, -away))
         return found
 
-
-def inside_ring(ring_x: Floats, ring_y: Floats, east: Floats, north: Floats) -> Mask:
-    """Return whether a closed ring holds each point, by counting the edges to its right."""
-    y0, y1 = ring_y[:-1, None], ring_y[1:, None]
-    x0, x1 = ring_x[:-1, None], ring_x[1:, None]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        beyond = east < x0 + (north - y0) * (x1 - x0) / (y1 - y0)
-    odd: Mask = (((y0 > north) != (y1 > north)) & beyond).sum(axis=0) % 2 == 1
-    return odd
+    def _closed(self, ring: Ints, time_ms: Ints, local_minute: Callable[[Ints], Ints]) -> Mask:
+        """Return which fences are closed at the time."""
+        timed = self._timed[ring]
+        if not np.count_nonzero(timed):
+            return ~timed
+        start, end, minute = self._from[ring], self._until[ring], local_minute(time_ms)
+        found: Mask = np.where(start <= end, (minute >= start) & (minute < end), (minute >= start) | (minute < end))
+        return found | ~timed

@@ -118,7 +118,7 @@ class Logic:
             if ranges[name].empty:
                 return Never(tuple(dict.fromkeys(p.text for p in single[: number + 1] if p.terms[0][0] == name)))
         found = self._of_the_night(ranges, single)
-        return found or self._sums(parts, ranges)
+        return found or self._sums(parts, ranges) or self._shares(parts)
 
     def _of_the_night(self, ranges: dict[str, Range], single: Sequence[Part]) -> Never | None:
         """A lamp that is meant to burn has been switched off for -1 minutes, and the other way round."""
@@ -142,6 +142,20 @@ class Logic:
             if left.empty:
                 return Never(tuple(dict.fromkeys(texts)))
             sums[part.terms] = (left, texts)
+        return None
+
+    def _shares(self, parts: Sequence[Part]) -> Never | None:
+        """Hold bounds on shares of a number that is never negative together: 1.2 and 1.1 times rated power."""
+        shares: dict[tuple[str, str], tuple[Range, list[Part]]] = {}
+        for part in parts:
+            if len(part.terms) != 2 or part.value or self._range(part.terms[1][0]).low < 0:
+                continue
+            (one, _), (other, factor) = part.terms
+            own, before = shares.get((one, other), (Range(), []))
+            left, told = own.bound(part.op, -factor), [*before, part]
+            if left.empty and any(each.op in (ast.Lt, ast.Gt, ast.NotEq) for each in told):  # else both may be nothing
+                return Never(tuple(dict.fromkeys(each.text for each in told)))
+            shares[one, other] = left, told
         return None
 
     def _ways(self, tree: ast.expr, contrary: bool) -> list[list[Part]] | None:  # noqa: FBT001 - one call each way

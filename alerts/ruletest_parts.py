@@ -7,6 +7,7 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from alerts.ruletest_series import length
+from alerts.spans import minute_of_day
 from devices.registry import Fence, Permit, Road
 from devices.yamlfile import Node
 
@@ -97,12 +98,18 @@ def permit_of(name: str, node: Node) -> Permit:
 
 def fence_of(name: str, node: Node) -> Fence:
     """Return a forbidden area: its ring, and the hours in which it is closed."""
-    node.only("ring", "hours")
-    hours = node.get("hours")
-    minutes = (0, 1440) if hours is None else tuple(int(one.number(low=0, high=1440)) for one in hours.elements())
+    node.only("ring", "hours", "kind")
+    hours, kind = node.get("hours"), node.get("kind")
+    minutes = (0, 1440) if hours is None else tuple(_minute(one) for one in hours.elements())
     if len(minutes) != 2:
-        raise node.need("hours").error("expected [from, until] in minutes of the local day")
-    return Fence(name, points_of(node.need("ring")), (minutes[0], minutes[1]))
+        raise node.need("hours").error('expected from and until, such as ["07:00", "19:00"]')
+    ring = points_of(node.need("ring"))
+    return Fence(name, ring, (minutes[0], minutes[1]), "" if kind is None else kind.text())
+
+
+def _minute(node: Node) -> int:
+    """Return a time of day, written as 07:00 or as minutes of the day."""
+    return minute_of_day(node) if isinstance(node.value, str) else int(node.number(low=0, high=1440))
 
 
 def points_of(node: Node) -> tuple[tuple[float, float], ...]:

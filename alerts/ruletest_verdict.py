@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from alerts.ruletest import Alert, Expectation, RuleTest, Told
 from alerts.ruletest_play import Played, differences, play, ways
 from alerts.ruletest_series import shown
+from alerts.spans import Span, report_s
 from devices.transition import ACTIVE
 
 ROUND = 3  # steps of readings shown before and after the first difference
@@ -39,6 +40,7 @@ class Verdict:
     Attributes:
         test: which.
         failures: empty where all is as expected.
+        hints: what may be the reason, where it failed.
         fired: ids of the rules that raised an alert in it.
         steps: how often the engine was asked, all ways together.
         ways: how often the test was played.
@@ -46,6 +48,7 @@ class Verdict:
 
     test: RuleTest
     failures: list[Failure] = field(default_factory=list)
+    hints: list[str] = field(default_factory=list)
     fired: frozenset[str] = frozenset()
     steps: int = 0
     ways: int = 1
@@ -73,7 +76,23 @@ def judge(test: RuleTest) -> Verdict:
             own, its = [line(test, one) for one in sorted(played.told)], [line(test, one) for one in told]
             about = f"played otherwise it tells otherwise: {way.name}{whose}"
             found.failures.append(Failure(test.place, about, tuple(_diff(own, its)[:LINES_MOST])))
+    found.hints += hints(test) if found.failures else []
     return found
+
+
+def hints(test: RuleTest) -> list[str]:
+    """Return what often is the reason when a test fails: readings that lie farther apart than a rule remembers."""
+    out = []
+    for rule in test.rules:
+        hold = getattr(rule.params, "hold", None)
+        mine = [one for one in test.registry.assets if one.kind == rule.device and rule.role in (None, one.role)]
+        if not isinstance(hold, Span) or not mine or not (rule.for_ms or getattr(rule.params, "samples", 1) > 1):
+            continue
+        hold_ms = hold.of(report_s(test.registry.catalog[rule.device], mine[0].role))
+        if test.step_ms > hold_ms:
+            gap = f"readings come every {shown(test.step_ms)}, and {rule.id} waits anew after {shown(hold_ms)}"
+            out.append(f"{gap} without one (hold): let them come as the device reports")
+    return out
 
 
 def line(test: RuleTest, one: Told) -> str:

@@ -7,27 +7,28 @@ import math
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from alerts.backtest import Backtest, Difference, Raised, changes, compare, fields_of
+from alerts.backtest import TICK_MS, Backtest, Difference, Raised, changes, compare, fields_of
 from alerts.rules import RuleSet, load_rules
 from alerts.ruletest_series import time_ms
 from devices.kinds import Catalog, load_catalog
 from devices.registry import Registry
 from devices.yamlfile import ConfigError
 from lamplighter.output import make_console
+from lamplighter.progress import progress
 from lamplighter.settings import Settings
 from storage.operations import Operations
 from storage.past import InfluxPast, Past, SqlitePast, replay
 from storage.timeseries import StoreAway
 
+LONG_MS = 2 * 86_400_000  # more than this is looked at every two minutes, unless somebody says otherwise
 SIGNS = {
     "-": ("only before", "red"),
     "+": ("only now", "green"),
@@ -45,7 +46,7 @@ class Asked:
         rules: rules file, or None for that of the settings.
         against: older rules to compare with, or None.
         only: rules whose id holds this text.
-        tick_ms: between two looks at the clock.
+        tick_ms: between two looks at the clock; 0 for what suits the length.
         json: print JSON lines instead of a table.
     """
 
@@ -61,8 +62,10 @@ class Asked:
 def run_backtest(settings: Settings, asked: Asked, now_ms: int) -> int:
     """Run rules over the past, print what came of it, and return the exit status."""
     catalog, zone = load_catalog(*settings.kinds), ZoneInfo(settings.city.timezone)
-    from_ms = moment(asked.since, "--since", now_ms, zone) // asked.tick_ms * asked.tick_ms
     until_ms = moment(asked.until, "--until", now_ms, zone) if asked.until else now_ms
+    from_ms = moment(asked.since, "--since", now_ms, zone)
+    asked = replace(asked, tick_ms=asked.tick_ms or usual_tick_ms(until_ms - from_ms))
+    from_ms = from_ms // asked.tick_ms * asked.tick_ms
     if from_ms >= until_ms:
         raise ConfigError([f"--since: {asked.since} does not lie before --until"])
     files = [asked.rules or settings.rules, *([asked.against] if asked.against else [])]
@@ -88,6 +91,11 @@ def run_backtest(settings: Settings, asked: Asked, now_ms: int) -> int:
         show_alerts(console, found[0], zone)
     console.print(_summary(tests[0].readings, len(found[0]), spent, strangers), markup=False, soft_wrap=True)
     return 0
+
+
+def usual_tick_ms(span_ms: int) -> int:
+    """Return how often the clock is looked at: half a minute, two minutes where more than two days are read."""
+    return TICK_MS if span_ms <= LONG_MS else 4 * TICK_MS
 
 
 def open_past(settings: Settings) -> Past:
@@ -141,10 +149,7 @@ def _run(
 ) -> dict[str, float]:
     """Feed every slice of the past to each set of rules; return CPU seconds spent reading and judging."""
     spent, from_ms = {"reading": 0.0, "judging": 0.0}, tests[0].now_ms
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-    error = Console(stderr=True)
-    with Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=error, transient=True) as progress:
-        bar = progress.add_task("reading and judging", total=until_ms - from_ms)
+    with progress("reading and judging", until_ms - from_ms) as tell:
         begun = time.process_time()
         for part in replay(past, registry, fields, from_ms, until_ms, tick_ms):
             read = time.process_time()
@@ -153,13 +158,15 @@ def _run(
             judged = time.process_time()
             spent["reading"] += read - begun
             spent["judging"] += judged - read
-            progress.update(bar, completed=part.until_ms - from_ms, description=f"{tests[0].readings:,} readings")
+            tell(part.until_ms - from_ms)
             begun = judged
     return spent
 
 
 def _summary(readings: int, alerts: int, spent: dict[str, float], strangers: int) -> str:
-    rate = f", {readings / spent['judging'] / 1e6:.1f} M readings a CPU second" if spent["judging"] > 0.1 else ""
+    each = readings / max(spent["judging"], 1e-9)
+    many = f"{each / 1e6:.1f} M" if each >= 1e5 else f"{each:,.0f}"
+    rate = f", {many} readings a CPU second" if spent["judging"] > 0.1 else ""
     left = f"; {strangers:,} readings of devices that the registry does not know were left out" if strangers else ""
     return (
         f"{readings:,} readings, {alerts:,} alerts; reading took {spent['reading']:.1f} s of CPU, "
@@ -188,16 +195,19 @@ def show_difference(console: Console, found: Difference, zone: tzinfo) -> None:
 
 
 def _cells(one: Raised, zone: tzinfo) -> list[str]:
-    until = _clock(one.until_ms, zone) + ("" if one.reason in ("", "recovered") else f" {one.reason}")
+    until = _clock(one.until_ms, zone, one.since_ms) + ("" if one.reason in ("", "recovered") else f" {one.reason}")
     entity = one.entity.removeprefix("device:")
-    times = (_clock(one.since_ms, zone), _clock(one.told_ms, zone), until)
+    times = (_clock(one.since_ms, zone), _clock(one.told_ms, zone, one.since_ms), until)
     return [one.rule, entity, one.place, *times, _number(one.value), _number(one.threshold)]
 
 
-def _clock(moment_ms: int | None, zone: tzinfo) -> str:
+def _clock(moment_ms: int | None, zone: tzinfo, after_ms: int | None = None) -> str:
+    """Return a moment by the city's clock; the day is left out where it is that of ``after_ms``."""
     if moment_ms is None:
         return "open"
-    return datetime.fromtimestamp(moment_ms / 1000, zone).strftime("%Y-%m-%d %H:%M:%S")
+    found = datetime.fromtimestamp(moment_ms / 1000, zone)
+    same = after_ms is not None and datetime.fromtimestamp(after_ms / 1000, zone).date() == found.date()
+    return found.strftime("%H:%M:%S" if same else "%Y-%m-%d %H:%M:%S")
 
 
 def _number(value: float) -> str:

@@ -109,7 +109,9 @@ def backtest(
     rules: Annotated[Path | None, typer.Option(help="Rules to try; default those of the settings.")] = None,
     against: Annotated[Path | None, typer.Option(help="Other rules to compare with on the same readings.")] = None,
     only: Annotated[str, typer.Option(help="Only rules whose id holds this text.")] = "",
-    tick: Annotated[str, typer.Option(help="Between two looks at the clock.")] = "30s",
+    tick: Annotated[
+        str, typer.Option(help="Between two looks at the clock; left out: 30s, or 2m for more than two days.")
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines instead of a table.")] = False,
     config: Config = None,
 ) -> None:
@@ -117,7 +119,7 @@ def backtest(
     from lamplighter.backtest_command import Asked, run_backtest
     from lamplighter.durations import seconds
 
-    tick_ms = round(seconds(tick) * 1000)
+    tick_ms = round(seconds(tick) * 1000) if tick else 0
     asked = Asked(since, until, rules, against, only, tick_ms, as_json)
     raise typer.Exit(run_backtest(settings_of(config), asked, round(time.time() * 1000)))
 
@@ -204,3 +206,5 @@ def show(console: Console, verdict: Verdict) -> None:
             console.print("     readings about that time", style="dim")
         for line in failure.around:
             console.print(f"       {line}", style="dim", markup=False, soft_wrap=True)
+    for hint in verdict.hints:
+        console.print(f"     perhaps: {hint}", style="yellow", markup=False, soft_wrap=True)

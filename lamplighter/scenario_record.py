@@ -6,9 +6,6 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
-
 from alerts.rules import load_rules
 from devices.batch import Batch
 from devices.importing import write_geojson
@@ -16,6 +13,7 @@ from devices.kinds import load_catalog
 from devices.payloads import Decoder
 from lamplighter.init import write_house
 from lamplighter.output import make_console
+from lamplighter.progress import progress
 from lamplighter.scenario_command import find
 from lamplighter.settings import Settings, load_settings
 from simulators.card.play import together
@@ -78,17 +76,14 @@ def record(settings: Settings, name: str, out: Path, faults: Path | None) -> int
 
 def _store(store: SqliteStore, course: Overlaid, past: Sequence[Batch]) -> int:
     """Store everything, some hours at a time, and show how far it is; return how many readings."""
-    error, count = Console(stderr=True), 0
-    columns = (TextColumn("recording"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-    with Progress(*columns, console=error, transient=True, disable=not error.is_terminal) as progress:
-        task = progress.add_task("recording", total=course.end_ms - course.start_ms)
-        waiting, since = list(past), course.start_ms
+    count, waiting, since = 0, list(past), course.start_ms
+    with progress("recording", course.end_ms - course.start_ms) as tell:
         for now, batches in course.steps():
             waiting += batches
             if now - since >= GROUP_MS:
                 count += _write(store, waiting, course, now)
                 waiting, since = [], now
-                progress.update(task, completed=now - course.start_ms)
+                tell(now - course.start_ms)
         return count + _write(store, waiting, course, course.end_ms)
 
 

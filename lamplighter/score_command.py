@@ -112,11 +112,16 @@ def make(settings: Settings, asked: Asked, *, progress: bool = False) -> Report:
     report = make_report(
         dealt, rules, catalog, floors, seeds=asked.seeds, plan=asked.plan, machine=machine(),
         wall_s=time.monotonic() - begun, processes=min(asked.processes, len(dealing)),
-        against=None if other is None else (str(files.against), other),
+        against=None if other is None else (named_as(files.against), other),
     )  # fmt: skip
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)
     return report
+
+
+def named_as(path: Path | None) -> str:
+    """Return what people call a rules file: ``shipped``, or its path as they wrote it."""
+    return "shipped" if path == shipped("rules.yaml") else str(path)
 
 
 def kept_in(settings: Settings, files: Files, dealing: Sequence[Job]) -> Path:

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
 from ctypes import c_double
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
 
 from alerts.incidents import Incidents
 from alerts.inhibition import load_inhibition
@@ -20,14 +16,12 @@ from alerts.rules import RuleSet
 from devices.kinds import Catalog, load_catalog
 from devices.registry import Registry
 from devices.sky import Sky
+from lamplighter.progress import Tell
+from lamplighter.progress import progress as shown_progress
 from lamplighter.settings import Settings
 from simulators.card.kept import keep, kept
 from simulators.card.plan import Dealt, Files, Job, Stages, deal
 from simulators.card.play import Stage
-
-LINE_S = 60.0  # between two lines about the progress where there is no terminal
-SURE_S = 5.0  # before so much has been played nothing is said of the time that is left
-Tell = Callable[[float], None]
 
 _shares: Any = None  # of each course, how much has been played: shared between the processes
 
@@ -54,7 +48,8 @@ def play_all(
     found = {k: one for k, job in enumerate(dealing) if folder is not None and (one := kept(folder, job)) is not None}
     left = [k for k in range(len(dealing)) if k not in found]
     before = sum(dealing[k].cost for k in found)
-    with _bar(sum(job.cost for job in dealing), before, len(dealing), show=progress) as tell:
+    words = f"playing {len(dealing)} course{'s' if len(dealing) != 1 else ''}"
+    with shown_progress(words, sum(job.cost for job in dealing), before, show=progress) as tell:
         if processes <= 1 or len(left) <= 1:
             done = before
             for k in left:
@@ -126,59 +121,3 @@ def stages(settings: Settings, catalog: Catalog) -> Stages:
         return Incidents(rules, registry, inhibition, sky=sky)
 
     return make_stage
-
-
-@contextmanager
-def _bar(total: float, before: float, courses: int, *, show: bool) -> Iterator[Tell]:
-    """Yield a function that is told how much has been played, and shows it: a bar, or a line now and then in a log."""
-    if not show:
-        yield lambda _: None
-        return
-    begun, error = time.monotonic(), Console(stderr=True)
-    words = f"playing {courses} course{'s' if courses != 1 else ''}"
-    if not error.is_terminal:
-        yield _lines(error, words, total, before, begun)
-        return
-    columns = (TextColumn(words), BarColumn(), TextColumn("{task.percentage:>3.0f} %  {task.fields[words]}"))
-    with Progress(*columns, console=error, transient=True) as progress:
-        task = progress.add_task("", total=total, words="")
-        progress.update(task, completed=before)
-
-        def tell(done: float) -> None:
-            text = left_words(total, before, done, time.monotonic() - begun)
-            progress.update(task, completed=done, words=text)
-
-        yield tell
-
-
-def _lines(error: Console, words: str, total: float, before: float, begun: float) -> Tell:
-    last = begun
-
-    def tell(done: float) -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last >= LINE_S:
-            last = now
-            error.print(f"{words}: {done / total:.0%}, {left_words(total, before, done, now - begun)}", soft_wrap=True)
-
-    return tell
-
-
-def left_words(total: float, before: float, done: float, elapsed_s: float) -> str:
-    """Return how long it has taken and about how long it will take yet, in words.
-
-    Args:
-        total, before, done: work in all, that was done by an earlier call, and that is done now.
-        elapsed_s: since this call began.
-    """
-    said = f"{_span(elapsed_s)} so far"
-    if done - before <= 0 or elapsed_s < SURE_S:
-        return said
-    return f"{said}, about {_span(elapsed_s / (done - before) * max(0.0, total - done))} left"
-
-
-def _span(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"

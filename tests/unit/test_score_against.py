@@ -12,8 +12,9 @@ import pytest
 from alerts.rules import load_rules
 from devices.kinds import Catalog
 from devices.yamlfile import ConfigError
+from lamplighter.progress import left_words
 from lamplighter.score_command import known_kinds
-from lamplighter.score_play import left_words, play_all
+from lamplighter.score_play import play_all
 from lamplighter.settings import load_settings
 from simulators.card import plan
 from simulators.card.floors import load_floors
