@@ -9,8 +9,9 @@ from alerts import incident_words as words
 from alerts.incident_state import Incident, Member, Memory, Step
 from alerts.inhibition import FOUND
 from alerts.memory import Opened
+from alerts.rules import Rule
 from devices.incident import IncidentChange
-from devices.transition import CLEARED, Transition, alert_id
+from devices.transition import ACTIVE, CLEARED, Transition, alert_id
 
 
 def changes(step: Step, memory: Memory) -> list[IncidentChange]:
@@ -53,6 +54,22 @@ def forgotten(alerts: Iterable[Opened], memory: Memory) -> list[Transition]:
         if one.rule in FOUND
         and (name := alert_id(one.rule, one.entity, one.onset_ms)) not in memory.members
     ]  # fmt: skip
+
+
+def unremembered(change: IncidentChange, rule: Rule | None, now_ms: int) -> IncidentChange:
+    """Return the end of an incident that is written down as open and that nobody here remembers.
+
+    What must be told even when it is over, and was not told yet, is told by what is written down.
+    """
+    ended = replace(change, is_open=False, at_ms=now_ms, reason="data_lost")
+    if change.told or rule is None or not (rule.event or rule.latch):
+        return ended
+    notice = Transition(
+        change.id, rule.id, change.node, ACTIVE, change.onset_ms, change.onset_ms, change.severity, change.message,
+        kind=change.kind, lon=change.lon, lat=change.lat, district=change.district, incident=change.id,
+        latch=rule.latch, event=rule.event,
+    )  # fmt: skip
+    return replace(ended, told=True, notice=notice)
 
 
 def _change(

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from alerts import incident_words as words
 from alerts.fleet import NEVER_AGAIN
-from alerts.incident_state import Agenda, Incident, Memory, Step
-from devices.transition import SEVERITIES, Transition
+from alerts.incident_state import Agenda, Incident, Member, Memory, Step
+from devices.transition import SEVERITIES
 
 GRAVE = SEVERITIES[:2]  # told again while they last
 GROWN_LEAST = 3  # devices more than were told, before an incident has grown
@@ -83,7 +83,7 @@ class Notices:
                 why = words.ALSO
             else:
                 why = words.GROWN if self._has_grown(incident) else words.STILL
-            self.tell(incident, [memory.members[one].begun for one in joined or incident.heads], why, step)
+            self._tell(incident, [memory.members[one] for one in joined or incident.heads], why, step)
 
     def join(self, incident: Incident, alert: str, now_ms: int, wait_ms: int) -> None:
         """Note that an alert of another rule has joined as company: what waits for nothing is told at once."""
@@ -94,9 +94,12 @@ class Notices:
             due_ms = max(due_ms, incident.told_ms + self._timing.interval_ms) if wait_ms else now_ms
         self.put(incident, min(incident.due_ms, due_ms))
 
-    def tell(self, incident: Incident, heads: Sequence[Transition], why: str, step: Step) -> None:
+    def _tell(self, incident: Incident, heads: Sequence[Member], why: str, step: Step) -> None:
         """Tell of an incident now; ``heads`` are its alerts that stand for themselves."""
-        step.notices.append((incident.id, words.begun(incident, heads, why), why == words.STILL))
+        ended = [one.ended.at_ms - one.begun.onset_ms for one in heads if one.ended is not None]
+        lasted_ms = max(ended) if ended and len(ended) == len(heads) else None
+        notice = words.begun(incident, [one.begun for one in heads], why, lasted_ms)
+        step.notices.append((incident.id, notice, why == words.STILL))
         incident.turns += 1
         incident.stood = max(incident.stood, len(heads))
         incident.told_ms, incident.told_severity, incident.told_devices = step.now_ms, incident.severity, incident.size

@@ -32,6 +32,7 @@ class Member:
         free_ms: host time at which it stands for itself again, what explained it being over; NEVER_AGAIN otherwise.
         parent: what it is told to be explained by, while ``by`` or ``free_ms`` holds.
         turns, closed_ms: of the incident that it led before it was explained: notices, and when that was over.
+        ended: its end, where it is over and stays until people have been told of it.
     """
 
     begun: Transition
@@ -43,6 +44,7 @@ class Member:
     parent: str = ""
     turns: int = 0
     closed_ms: int = 0
+    ended: Transition | None = None
 
     @property
     def id(self) -> str:

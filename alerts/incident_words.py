@@ -26,6 +26,8 @@ _SEVERITY = {
 _MANY = {"en": "{count} times {title}: {names}{more}{place}", "zh": "{count} 处{title}：{names}{more}{place}"}
 _MORE = {"en": " and {count} more", "zh": " 等"}
 _OVER = {"en": "Cleared: {text}", "zh": "【解除】{text}"}
+_PAST = {"en": "{text}; over after {lasted}", "zh": "{text}；已结束，历时 {lasted}"}
+_LENGTH = {"en": ("{0:.0f} s", "{0:.0f} min"), "zh": ("{0:.0f} 秒", "{0:.0f} 分钟")}
 _ALL_OVER = {"en": "All of it is over. {text}", "zh": "【全部解除】{text}"}
 _MIXED = {"en": "{text}; also: {titles}", "zh": "{text}；另有：{titles}"}
 _BEHIND = {"en": " ({size} behind it{alerts})", "zh": "（影响{size}{alerts}）"}
@@ -34,13 +36,22 @@ _JOIN = {"en": ", ", "zh": "、"}
 _BETWEEN = {"en": "; ", "zh": "；"}
 
 
-def begun(incident: Incident, heads: Sequence[Transition], why: str) -> Transition:
-    """Return the notice that an incident is there; ``heads`` are its alerts that stand for themselves."""
+def begun(incident: Incident, heads: Sequence[Transition], why: str, lasted_ms: int | None = None) -> Transition:
+    """Return the notice that an incident is there.
+
+    Args:
+        incident: which.
+        heads: its alerts that stand for themselves.
+        why: that it is told.
+        lasted_ms: how long they lasted at most, where all of them are over again.
+    """
     lead = heads[0] if heads else incident.lead
     message = {}
     for language in LANGUAGES:
         before = _BEFORE[why][language].format(size=_size(incident, language), severity=severity(incident, language))
         message[language] = before + sentence(incident, heads, language)
+        if lasted_ms is not None:
+            message[language] = _PAST[language].format(text=message[language], lasted=_length(lasted_ms, language))
     return replace(
         lead, alert_id=incident.id, incident=incident.id, state=ACTIVE, severity=incident.severity, message=message,
         turn=0 if incident.turns == 0 else incident.turns + 1,
@@ -96,6 +107,11 @@ def _behind(incident: Incident, language: str) -> str:
     if incident.size > 1 and incident.lead.rule not in FOUND:  # that says how many itself
         return _BEHIND[language].format(size=_size(incident, language), alerts=gathered)
     return gathered
+
+
+def _length(length_ms: int, language: str) -> str:
+    seconds, minutes = _LENGTH[language]
+    return seconds.format(length_ms / 1000) if length_ms < 120_000 else minutes.format(length_ms / 60_000)
 
 
 def _size(incident: Incident, language: str) -> str:

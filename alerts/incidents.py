@@ -8,21 +8,20 @@ that a repeat after a crash is the same incident with the same notices.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from alerts import incident_words as words
 from alerts.causes import Causes
 from alerts.causes_place_settings import same_place_rule
 from alerts.causes_places import Places
 from alerts.explaining import Explaining
 from alerts.fleet import NEVER_AGAIN, Fleet
-from alerts.incident_changes import annotated, changes, forgotten, ordered
+from alerts.incident_changes import annotated, changes, forgotten, ordered, unremembered
+from alerts.incident_gathering import Gathering
 from alerts.incident_notices import USUAL, Notices, Timing
 from alerts.incident_patience import Patience
-from alerts.incident_state import Agenda, Arrays, Incident, Member, Memory, Step, load
+from alerts.incident_state import Agenda, Arrays, Member, Memory, Step, load
 from alerts.inhibition import NOTHING, Inhibition, common_cause_rule
 from alerts.memory import Opened
 from alerts.rules import RuleSet
@@ -61,7 +60,8 @@ class Incidents:
         self._explaining = Explaining(self._rules, inhibition, self.topology, registry)
         self._patience = Patience(self._rules, inhibition, timing, self._explaining, self.topology, sky)
         self._notices, self._freed = Notices(timing), Agenda()
-        self._waiting: dict[str, str] = {}  # key to the id of the incident that gathers now
+        self._gathering = Gathering(self.memory, self._patience, self._notices, timing)
+        self._going: dict[str, None] = {}  # ids of alerts that are over and stay until people have been told of them
         usable = sky if len(self.topology.lamps) else None
         self.causes = Causes(causes, self.topology, usable) if causes is not None and usable is not None else None
         self.places = Places(inhibition.places, self._rules, registry, sky)
@@ -85,23 +85,24 @@ class Incidents:
         if self.causes is not None:
             told = [*told, *self.causes.look(fleet, now_ms)]
         due = min(self._notices.agenda.next_ms, self._freed.next_ms, self.places.next_ms) <= now_ms
-        if not (told or due or self._lost or self._lost_incidents):
+        if not (told or due or self._going or self._lost or self._lost_incidents):
             return Decided([], [], [])
         step = Step(now_ms)
         told, lost = [*told, *self._lost], self._lost_incidents
         self._lost, self._lost_incidents = [], []
-        step.gone = [replace(one, is_open=False, at_ms=now_ms, reason="data_lost") for one in lost]
+        step.gone = [unremembered(one, self._rules.get(one.cause), now_ms) for one in lost]
         fresh = [self._enter(one, step) for one in ordered(told, ACTIVE)]
         self._explain(fresh, step)
         told = [*told, *self._place(fresh, step)]
         for member in fresh:
             if member.heads:
-                self._gather(member, step)
+                self._gathering.gather(member, step)
         self._follow_all(step)
         for one in ordered(told, CLEARED):
             self._leave(one, step)
         self._let_go(step)
         self._notices.tell_due(self.memory, step)
+        self._see_out(step)
         return self._decided(told, step)
 
     def _enter(self, begun: Transition, step: Step) -> Member:
@@ -138,7 +139,7 @@ class Incidents:
             before = self.memory.incidents.get(member.incident)
             if before is not None and before.told_ms:
                 step.owing.append(member.id)
-            self._take_out(member, step, "merged")
+            self._gathering.take_out(member, step, "merged")
         self._explaining.part(member)
         member.by, member.free_ms = parent, NEVER_AGAIN
         self._explaining.join(member)
@@ -153,53 +154,26 @@ class Incidents:
         member.parent, member.incident = echo.parent, echo.incident
         self._freed.put(member.free_ms, member.id)
 
-    def _gather(self, member: Member, step: Step) -> None:
-        """Open an incident for an alert that stands for itself, or let it join one that waits for others like it."""
-        begun = member.begun
-        wait_ms = self._patience.wait_ms(begun)
-        key = f"{begun.rule}|{begun.severity}|{member.keeper}|{begun.district}" if wait_ms else ""
-        found = self.memory.incidents.get(member.id)  # which it led before, and others stand in still
-        company = self.memory.incidents.get(self._explaining.company(member, self.memory.members))
-        waiting = self.memory.incidents.get(self._waiting.get(key, "")) if key else None
-        if found is None and company is not None:
-            found = company
-            self._notices.join(company, member.id, step.now_ms, wait_ms)
-        elif found is None and waiting is not None and not waiting.told_ms:
-            found = waiting
-        elif found is None:
-            found = self._open(member, key, step.now_ms, wait_ms)
-        elif found.told_ms:
-            self._notices.put(found, max(found.told_ms + self.timing.interval_ms, step.now_ms))
-        member.incident, member.by, member.free_ms = found.id, "", NEVER_AGAIN
-        found.heads[member.id] = None
-        found.call(begun)
-        found.behind = max(found.behind, self._patience.behind(begun))
-        self._count(found, member, step)
-
-    def _open(self, member: Member, key: str, now_ms: int, wait_ms: int) -> Incident:
-        opened_ms = max(now_ms, member.closed_ms + 1)  # a second life of one that was merged into another
-        made = Incident(member.id, member.begun, member.keeper, opened_ms, key, now_ms + wait_ms, turns=member.turns)
-        self.memory.incidents[made.id] = made
-        self._notices.agenda.put(made.due_ms, made.id)
-        if key:
-            self._waiting[key] = made.id
-        return made
-
-    def _count(self, incident: Incident, member: Member, step: Step) -> None:
-        incident.alerts += 1
-        incident.suppressed += not member.heads
-        if member.begun.entity.startswith("device:"):
-            incident.devices[member.begun.entity] = None
-        incident.weigh(member.begun.severity)
-        self._notices.schedule(incident, step)
-        step.touched[incident.id] = None
-        step.marked[member.id] = None
-
     def _leave(self, ended: Transition, step: Step) -> None:
-        """Let an alert go that is over; what it explained is explained by others, or given time to recover."""
-        member = self.memory.members.pop(ended.alert_id, None)
-        if member is None:
-            return
+        """Let an alert go that is over, unless people must be told of it before."""
+        member = self.memory.members.get(ended.alert_id)
+        if member is not None and self._gathering.is_owed(member, step.now_ms):
+            member.ended = ended
+            self._going[member.id] = None
+        elif member is not None:
+            self._go(member, ended, step)
+
+    def _see_out(self, step: Step) -> None:
+        """Let alerts go that are over and have been told of, or that something else has come to explain."""
+        for name in sorted(self._going):
+            member = self.memory.members[name]
+            if member.ended is not None and not self._gathering.is_owed(member, step.now_ms):
+                del self._going[name]
+                self._go(member, member.ended, step)
+
+    def _go(self, member: Member, ended: Transition, step: Step) -> None:
+        """Let an alert go; what it explained is explained by others, or given time to recover."""
+        del self.memory.members[member.id]
         self._explaining.remove(member)
         step.ended[member.id] = member
         self._explaining.remember(member, self.memory.members, self.memory.echoes, step.now_ms)
@@ -215,7 +189,7 @@ class Incidents:
                 child.by, child.free_ms = "", self._patience.settled_ms(child, step.now_ms)
                 self._freed.put(child.free_ms, name)
         if member.heads and member.incident:
-            self._take_out(member, step, "recovered", ended)
+            self._gathering.take_out(member, step, "recovered", ended)
 
     def _let_go(self, step: Step) -> None:
         """Let alerts stand for themselves that are still there although what explained them is over for long."""
@@ -223,31 +197,8 @@ class Incidents:
             member = self.memory.members.get(name)
             if member is not None and member.free_ms == due_ms and not member.by:
                 member.parent = ""
-                self._gather(member, step)
+                self._gathering.gather(member, step)
                 step.moved[name] = None
-
-    def _take_out(self, member: Member, step: Step, reason: str, ended: Transition | None = None) -> None:
-        """Take an alert out of the incident that it stands in; without any the incident is over."""
-        incident = self.memory.incidents.get(member.incident)
-        if incident is None:
-            return
-        incident.heads.pop(member.id, None)
-        if incident.id == member.id:
-            member.turns, member.closed_ms = incident.turns, step.now_ms
-        step.touched[incident.id] = None
-        if incident.heads:
-            return
-        del self.memory.incidents[incident.id]
-        if self._waiting.get(incident.key) == incident.id:
-            del self._waiting[incident.key]
-        if not incident.told_ms and reason == "recovered":
-            if incident.due_ms > step.now_ms:
-                reason = "brief"
-            else:
-                self._notices.tell(incident, [member.begun], words.OPENED, step)  # it waits for nothing: both are told
-        step.closed[incident.id] = (incident, reason)
-        if incident.told_ms and ended is not None and reason == "recovered":
-            step.notices.append((incident.id, words.over(incident, ended), False))
 
     # What comes out.
 
@@ -257,12 +208,9 @@ class Incidents:
         for name in step.owing:
             self._owe(name, step)
         out = [annotated(one, members.get(one.alert_id) or step.ended.get(one.alert_id)) for one in told]
-        begun = {one.alert_id for one in told if one.state == ACTIVE}
-        marks = [
-            Mark(name, members[name].incident, members[name].parent)
-            for name in sorted(step.marked)
-            if name in members and name not in begun
-        ]
+        said = {one.alert_id for one in told}
+        marked = ((name, members.get(name) or step.ended.get(name)) for name in sorted(step.marked.keys() - said))
+        marks = [Mark(name, member.incident, member.parent) for name, member in marked if member is not None]
         self._notices.tell_due(self.memory, step)  # what an explained alert has made critical
         return Decided(out, marks, [*step.gone, *changes(step, self.memory)])
 
@@ -292,7 +240,7 @@ class Incidents:
         member.parent, before, member.incident = parent, member.incident, root.incident
         incident = self.memory.incidents.get(root.incident)
         if incident is not None and before != root.incident:
-            self._count(incident, member, step)
+            self._gathering.count(incident, member, step)
         step.marked[member.id] = None
 
     # Time and memory.
@@ -319,6 +267,7 @@ class Incidents:
     def load(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
         """Take over what a stage remembered, of the same city at an earlier time or under other rules."""
         self.memory = load(state)
+        self._going = {name: None for name, one in self.memory.members.items() if one.ended is not None}
         self.places.load(state)
         if self.causes is not None:
             self.causes.load(state)
@@ -332,7 +281,7 @@ class Incidents:
                 member.by, member.free_ms = "", self.memory.now_ms
         for echo in self.memory.echoes.values():
             self._explaining.keep(echo)
-        self._waiting = {one.key: one.id for one in self.memory.incidents.values() if one.key and not one.told_ms}
+        self._gathering.take_up(self.memory)
         self._file()
 
     def compare(self, alerts: Iterable[Opened], incidents: Iterable[IncidentChange]) -> int:

@@ -147,6 +147,7 @@ def transition(
         district=about.district,
         words=_words(rule, about, onset_ms, sky),
         latch=rule.latch,
+        event=rule.event,
     )
 
 

@@ -25,7 +25,7 @@ RULES_MAX = 1000  # a file with more is a mistake of whatever wrote it
 RULE_ID = re.compile(r"^[a-z][a-z0-9_]{1,47}$")
 LANGUAGES = ("en", "zh")
 PLAIN_KEYS = ("id", "kind", "device", "role", "severity", "title", "message", "source", "for", "keep", "enabled")
-KEYS = (*PLAIN_KEYS, "latch", "profiles", "finds")
+KEYS = (*PLAIN_KEYS, "latch", "event", "profiles", "finds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,7 @@ class Rule:
         source: where the figures come from, for the reader.
         line: line of the file at which it begins.
         latch: its alerts stay open until a person resets them.
+        event: its alerts are told even when they are over before anybody had to be told.
         profiles: names of the profiles under which it has other keys.
         finds: kinds of simulated faults that it may say, for the report card, beside those whose injector names it.
     """
@@ -67,6 +68,7 @@ class Rule:
     latch: bool = False
     profiles: tuple[str, ...] = ()
     finds: tuple[str, ...] = ()
+    event: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +216,7 @@ def _parse_rule(node: Node, catalog: Catalog) -> Rule:
     message = _checked(problems, lambda: _message(node.need("message")), {})
     _checked(problems, lambda: _enabled(node), None)
     latch = _checked(problems, lambda: _yes(node.get("latch"), otherwise=False), otherwise=False)
+    event = _checked(problems, lambda: _yes(node.get("event"), otherwise=False), otherwise=False)
     finds = _checked(problems, lambda: tuple(one.text() for one in _elements(node.get("finds"))), ())
     own = Node({k: v for k, v in node.items() if k not in KEYS}, node.file, node.line, node.path)
     role, params = None, None
@@ -233,7 +236,7 @@ def _parse_rule(node: Node, catalog: Catalog) -> Rule:
     return Rule(
         id=rule_id, kind=kind_name, device=device, role=role, severity=severity, message=message, for_ms=for_ms,
         keep_ms=keep_ms, params=params, fingerprint=fingerprint, title=title, source=source, line=node.line,
-        latch=latch, finds=finds,
+        latch=latch, finds=finds, event=event,
     )  # fmt: skip
 
 

@@ -33,6 +33,7 @@ class Transition:
         suppressed_by: id of the alert that explains it: kept and counted, nobody is told; empty for none.
         turn: of a notice that an incident owes again (it grew, it is worse, it lasts): which one, from 2 on; else 0.
         latch: when its condition has ended, the alert stays open until a person resets it.
+        event: it is told even when it is over before anybody had to be told.
     """
 
     alert_id: str
@@ -54,6 +55,7 @@ class Transition:
     suppressed_by: str = ""
     turn: int = 0
     latch: bool = False
+    event: bool = False
 
     def key(self, receiver: str) -> str:
         """Return the idempotency key of telling this to a receiver of that name."""

@@ -15,6 +15,7 @@ from devices.transition import ACTIVE, CLEARED, SEVERITIES, alert_id
 from lamplighter.rehearsal import books
 from lamplighter.rehearsal.checks import EVIDENCE, at_any_time
 from simulators.oracle import Oracle
+from simulators.stage import town
 from storage.records import Record
 from storage.timeseries import MARKS, SENT_MS
 
@@ -145,6 +146,9 @@ def _gathered(play: Rehearsal, house: House) -> Iterator[str]:
             continue
         if incident.state != CLEARED or incident.reason != "brief":
             yield f"{about}: nobody was told of its incident {incident.id}, {incident.state} {incident.reason}"
+            return
+        if row.rule in town.EVENTS:
+            yield f"{about} is an event, and nobody was told of it"
             return
         lasted_ms = (incident.closed_ms or 0) - incident.opened_ms
         if lasted_ms >= wait_ms and "clock jumps" not in {fault.name for fault in play.faults}:

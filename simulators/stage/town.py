@@ -77,9 +77,11 @@ rules:
     on: speed_kmh > 90
     keep: 3s
     hold: 30s
+    event: true
     severity: info
     message: {en: "{name}: {value}", zh: "{name}: {value}"}
 """
+EVENTS = ("truck_fast",)  # rules whose alerts are told even when they are over before the wait ends
 INHIBITION = """
 never: [well_high]
 inhibit:
