@@ -178,7 +178,8 @@ class OffSiteJudge(TruckJudge):
                 minute = self.sky.local_minute(sight.time_ms[rows])
                 strange[rows] = self.yards.early_or_late(sight.truck[rows], minute, p.grace_min)
             sight.more["away"] = away = self.yards.away(sight, p.site_margin_m, strange)
-            return self.waking(sight.truck[away]) | (s["driven_m"] != 0.0)
+            found: Mask = self.waking(sight.truck[away]) | (s["driven_m"] != 0.0)
+            return found
         return None
 
     def look(self, sight: Sight) -> tuple[Mask, Mask, dict[str, Floats]]:
