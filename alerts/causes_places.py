@@ -119,7 +119,8 @@ class Places:
         return self._of.get(alert, "")
 
     def _take(self, cause: PlaceCause, one: Transition) -> Iterator[Transition]:
-        east, north = self._registry.projection.to_metres(one.lon, one.lat)
+        left = one.values.get("left_lon", one.lon), one.values.get("left_lat", one.lat)
+        east, north = self._registry.projection.to_metres(*left)
         names = {language: words.get("name", "") for language, words in one.words.items()}
         begun = Begun(one.alert_id, one.entity, names, (float(east), float(north)), one.at_ms, one.onset_ms)
         for area in self._areas.get(cause.name, ()):

@@ -175,7 +175,7 @@ class Explaining:
             where = SAME if place[0] == "=" else BESIDE
             for name in self._mates.get(place, ()):
                 mate = members.get(name)
-                if mate is None or mate is member or not mate.heads or not mate.incident:
+                if mate is None or mate is member or mate.free_ms != NEVER_AGAIN or not mate.incident:
                     continue
                 if where in self._inhibition.company(self._rules[mate.begun.rule], self._rules[begun.rule]):
                     found.append((mate.since_ms, name, mate.incident))

@@ -162,6 +162,8 @@ class RouteDeviationJudge:
                 "outside_min": verdict.outside_ms / 60_000,
                 "outside_m": verdict.outside_m,
             }
+            if verdict.active:  # where, for whoever asks if others left their ways there too
+                values |= {"left_lon": verdict.left[0], "left_lat": verdict.left[1]}
             entity, state = f"device:{self.registry.id_of(row)}", ACTIVE if verdict.active else CLEARED
             about = (self.rule, self.registry, self.sky, entity, state, verdict.at_ms, verdict.onset_ms, values)
             told.append(transition(*about, verdict.reason, where[verdict.truck, verdict.at_ms]))

@@ -38,6 +38,7 @@ class Verdict:
         distance_m: from the permitted route at the verdict.
         outside_ms, outside_m: time and way outside so far.
         reason: why it ended: ``recovered``, ``permit_ended``, ``data_lost``.
+        left: (lon, lat) of the first fix outside, degrees.
     """
 
     truck: int
@@ -48,6 +49,7 @@ class Verdict:
     outside_ms: int
     outside_m: float
     reason: str = ""
+    left: tuple[float, float] = (float("nan"), float("nan"))
 
 
 class RouteWatch:
@@ -101,6 +103,8 @@ class RouteWatch:
             "unsure": np.zeros(trucks, np.int8),
             **{name: np.zeros(trucks, np.int64) for name in ("last_ms", "onset_ms", "outside_ms", "back_ms")},
             **{name: np.zeros(trucks) for name in ("outside_m", "loose_m", "last_e", "last_n", "distance_m")},
+            "left_e": np.full(trucks, np.nan),
+            "left_n": np.full(trucks, np.nan),
         }
         self.counts = dict.fromkeys(("judged", "no_permit", "poor", "disbelieved"), 0)
 
@@ -280,6 +284,7 @@ class RouteWatch:
             s["outside_ms"][begun] = 0
             s["outside_m"][begun] = 0.0
             s["back_ms"][begun] = 0
+            s["left_e"][begun], s["left_n"][begun] = fixes.east[start], fixes.north[start]
             loose[start] = 0.0
             shock = run.state["shock_ms"][lane[start]]
             s["unsure"][begun] = (shock > 0) & (now[start] - shock <= SHOCK_MS)
@@ -335,4 +340,6 @@ class RouteWatch:
     def _verdict(self, truck: int, at_ms: int, reason: str) -> Verdict:
         s = {name: column[truck] for name, column in self.state.items()}
         numbers = (float(s["distance_m"]), int(s["outside_ms"]), float(s["outside_m"] + s["loose_m"]))
-        return Verdict(truck, not reason, at_ms, int(s["onset_ms"]), *numbers, reason)
+        lon = self._centre[truck, 0] + s["left_e"] / self._scale[truck]
+        lat = self._centre[truck, 1] + s["left_n"] / EARTH_M_PER_DEG
+        return Verdict(truck, not reason, at_ms, int(s["onset_ms"]), *numbers, reason, (float(lon), float(lat)))

@@ -9,7 +9,7 @@ import numpy as np
 from simulators.driving import CRUISE_MPS, Tracks
 from simulators.faults import EFFECTS, Fault
 from simulators.haulage import HOURS, LOAD_T, Detour, Haul, find_detour
-from simulators.network import Network, chainage, distance_to
+from simulators.network import Network, Points, chainage, distance_to
 from simulators.shift import (
     DAY_S,
     DUMPING,
@@ -24,7 +24,7 @@ from simulators.shift import (
     WASHING,
     Shift,
 )  # fmt: skip
-from simulators.strays import Compound, beside, spur
+from simulators.strays import Compound, beside, keeps_out, spur
 
 LAST_LOAD_MIN = 75  # a load taken up later would not be home when the permit's hours end
 ON_LOADED = (
@@ -36,6 +36,9 @@ _NOON_MIN = 720
 SET_OUT_MS = 85 * 60_000  # within so long of a fault's beginning the trip sets out that goes wrong
 LATE_MIN = 40  # an off-hours trip sets out so long after the permit's hours
 LIMIT_KMH = 60.0
+_OUTING_M = 1_500.0  # an off-hours trip leads farther than yards are wide
+_TRIES = 8  # places tried, until one keeps clear of all compounds
+_SHARES = (0.65, 0.65, 0.5, 0.5, 0.4, 0.4, 0.3, 0.3, 0.25, 0.25, 0.25)  # of the leg, led along another road: the same
 
 
 class Errands:
@@ -141,7 +144,9 @@ class _Night:
         shift.stay(max(late - shift.now, 1.0))
         after = self.due(("off_hours",))
         if after:
-            far = min(0.9 * self.haul.site_m, 4_000.0)
+            short = self.haul.site_m < _OUTING_M  # a building site at the depot's gate: on to the disposal site
+            far = self.haul.site_m + _OUTING_M if short else min(0.9 * self.haul.site_m, 4_000.0)
+            far = min(far, 0.9 * self.end)
             shift.phase(OUT)
             shift.span("driving:" + after[1].id, shift.now, shift.now + 1200.0)
             shift.drive(self.base, 0.0, far)
@@ -180,9 +185,8 @@ class _Night:
         if found is None:
             self.way(from_m, self.haul.site_m)
             return
-        place = self.between(0.3, 0.7)
+        place, line = self.off_road(0.3, 0.7, 40.0)
         self.way(from_m, place)
-        line = self.aside(place, 40.0 * self.free_side())
         shift.drive(line, 0.0, 40.0)
         if found[0] == "empty_wash":
             shift.phase(WASHING)
@@ -208,10 +212,24 @@ class _Night:
         """Return a place on the way from the building site to the disposal site."""
         return self.haul.site_m + float(self.rng.uniform(low, high)) * (self.end - self.haul.site_m)
 
-    def free_side(self) -> float:
-        """Return the side of the road on which no compound lies: 1 right, -1 left."""
-        compound = self.of.compounds.get(id(self.haul.line))
-        return -compound.side if compound else 1.0
+    def off_road(self, low: float, high: float, aside_m: float) -> tuple[float, int]:
+        """Return a place on the loaded leg and the track of a way straight off the road there, into no compound."""
+        places = [self.between(low, high) for _ in range(_TRIES)]
+        for place, side in ((place, side) for place in places for side in (1.0, -1.0)):
+            if keeps_out(spur(self.haul.line, place, side * aside_m), self.of.compounds.values()):
+                return place, self.aside(place, side * aside_m)
+        return places[0], self.aside(places[0], aside_m)
+
+    def other_road(self, aside_m: float) -> tuple[float, float, Points]:
+        """Return where a way beside the loaded leg leaves it and comes back, and that way; through no compound."""
+        ways = []
+        for share in _SHARES:
+            leave = float(self.rng.uniform(0.1, 0.9 - share))
+            begin, end = (self.haul.site_m + one * (self.end - self.haul.site_m) for one in (leave, leave + share))
+            side = aside_m * float(self.rng.choice([-1.0, 1.0]))
+            ways += [(begin, end, beside(self.haul.line, begin, end, one)) for one in (side, -side)]
+        clear = (way for way in ways if keeps_out(way[2], self.of.compounds.values()))
+        return next(clear, ways[-1])
 
     def aside(self, place_m: float, aside_m: float) -> int:
         return self.of.tracks.add(spur(self.haul.line, place_m, aside_m), [abs(aside_m)])
@@ -251,10 +269,9 @@ class _Night:
             shift.drive(line, 0.0, self.of.tracks.length(line))
             self.way(other.return_m, self.end)
         elif effect == "parallel":
-            leave, back = self.between(0.1, 0.2), self.between(0.8, 0.9)
+            leave, back, other_way = self.other_road(fault.magnitude)
             self.way(start, leave)
-            side = fault.magnitude * float(self.rng.choice([-1.0, 1.0]))
-            line = self.of.tracks.add(beside(self.haul.line, leave, back, side), [])
+            line = self.of.tracks.add(other_way, [])
             shift.span("away:" + fault.id, shift.now, shift.now + 7200.0, 0.8 * fault.magnitude)
             shift.drive(line, 0.0, self.of.tracks.length(line))
             self.way(back, self.end)
@@ -299,7 +316,8 @@ class _Night:
     def halt(self, effect: str, fault: Fault) -> bool:
         """Stop beside the road: to stand, to dump, or for good."""
         shift, rng = self.shift, self.rng
-        place = self.between(0.55, 0.65) if effect == "vanish" else self.between(0.25, 0.75)
+        aside = float(rng.uniform(20.0, 60.0))
+        place, line = self.off_road(0.55, 0.65, aside) if effect == "vanish" else self.off_road(0.25, 0.75, aside)
         self.way(self.haul.site_m, place)
         if effect == "roadside_stop":
             shift.span("shown:" + fault.id, shift.now, shift.now + 900.0)
@@ -312,9 +330,7 @@ class _Night:
             shift.span("off", shift.now, DAY_S)
             shift.span("gone", shift.now + 20.0, DAY_S)
             return False
-        aside = float(rng.uniform(20.0, 60.0)) * self.free_side()
-        line = self.aside(place, aside)
-        shift.drive(line, 0.0, abs(aside))
+        shift.drive(line, 0.0, aside)
         lift, lasts = float(rng.uniform(40.0, 90.0)), float(rng.uniform(180.0, 360.0))
         shift.phase(STRANGE_TIP)
         before = float(rng.uniform(30.0, lasts - lift - 30.0))
@@ -324,6 +340,6 @@ class _Night:
         shift.stay(lift, 0.0)
         shift.stay(lasts - before - lift)
         shift.phase(EMPTY)
-        shift.drive(line, abs(aside), 0.0)
+        shift.drive(line, aside, 0.0)
         self.way(place, self.haul.site_m)
         return False

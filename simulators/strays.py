@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from alerts.corridor import Sites
 from devices.geometry import LocalProjection
 from devices.registry import Fence
 from simulators.haulage import Haul, degrees
@@ -17,6 +18,7 @@ FENCE_DEEP_M = 200.0
 FENCE_WIDE_M = 200.0
 _CLEAR_M = 60.0  # between a compound and every other way
 _BENT_M = 20.0
+_BESIDE_M = 15.0  # a compound begins 25 m from the middle of its own road
 
 
 def beside(line: Points, from_m: float, until_m: float, aside_m: float) -> Points:
@@ -86,6 +88,14 @@ def _clear(line: Points, edge: Points, own: Points) -> bool:
     """Return whether a line keeps away from a compound, except where it is the same road as the compound's own."""
     near = distance_to(line, edge)
     return bool(near.min() > _CLEAR_M or abs(near.min() - distance_to(own, edge).min()) < 2.0)
+
+
+def keeps_out(line: Points, found: Iterable[Compound]) -> bool:
+    """Return whether a way keeps clear of all compounds: a truck on it is in no forbidden area."""
+    places = along(line, np.arange(0.0, float(chainage(line)[-1]) + 10.0, 10.0))
+    sites = Sites([[(one.ring[:, 0], one.ring[:, 1]) for one in found]])
+    none = np.zeros(len(places), dtype=np.int64)
+    return not sites.holds(none, places[:, 0], places[:, 1], _BESIDE_M).any()
 
 
 def fences(found: dict[int, Compound], projection: LocalProjection) -> tuple[Fence, ...]:

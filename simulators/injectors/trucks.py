@@ -18,7 +18,7 @@ INJECTORS = (
         "detour",
         "detour",
         "The next loaded trip leaves its permitted way by at least 1 km.",
-        ("route_deviation",),
+        ("route_deviation", "same_place"),  # three at one place within the hour are asked about, as a closed road is
         lasts_min=_TRIP,
     ),
     Injector(
