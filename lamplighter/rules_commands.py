@@ -65,6 +65,32 @@ def explained_amiss(inhibition: Path, rules: Path, catalog: Catalog) -> list[str
         return []  # the rules' own mistakes are told already
 
 
+@app.command("list")
+def list_rules(
+    files: Annotated[list[Path] | None, typer.Argument(help="Rules files; default the one of the settings.")] = None,
+    config: Config = None,
+) -> None:
+    """List rules: what each is called, whom it watches, how grave it is, and how long it waits."""
+    from alerts.rules import parse_rules, read_rules
+    from alerts.ruletest_reader import all_rules
+    from alerts.ruletest_series import shown
+    from devices.kinds import load_catalog
+    from lamplighter.output import make_console
+
+    settings, console = settings_of(config), make_console()
+    catalog = load_catalog(*settings.kinds)
+    for path in files or [settings.rules]:
+        root = read_rules(path)[0]
+        used = {rule.id for rule in parse_rules(root, catalog)}
+        for rule in all_rules(root, catalog):
+            whom = f"{rule.device}/{rule.role}" if rule.role else rule.device
+            off = "" if rule.id in used else "  (switched off)"
+            wait = shown(rule.for_ms) if rule.for_ms else ""
+            titles = " ".join(dict.fromkeys(rule.title.values()))
+            text = f"{rule.id:24s} {rule.kind:16s} {whom:20s} {rule.severity:8s} {wait:>7s}  {titles}{off}"
+            console.print(text, markup=False, soft_wrap=True)
+
+
 @app.command("test")
 def play_tests(
     files: Annotated[

@@ -64,7 +64,7 @@ ZH = {
     "muck trucks": "渣土车",
     "between devices and house": "设备与系统之间", "**all**": "**合计**",
     "By kind of fault": "按故障类别", "kind of fault": "故障类别", "must be said by": "应由何规则说出",
-    "precision of that rule": "该规则精确率", "": "",
+    "precision of that rule": "该规则精确率", "proof": "结论",
     "proved": "已证实", "refuted": "不成立", "open": "未定",
     "delay 50 % / 95 % / most": "延迟 50% / 95% / 最长", "limit": "限值", "95 % since it began": "自开始起 95%",
     "overlap": "重叠度",

@@ -6,12 +6,14 @@ import re
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from alerts.rules import parse_rules
 from alerts.ruletest_reader import all_rules, parse_rule_tests
 from alerts.ruletest_verdict import Verdict, judge
 from devices.kinds import Catalog
 from devices.yamlfile import parse_yaml
+from lamplighter.__main__ import app
 from simulators.card import plan
 from simulators.card.plan import Share
 from simulators.course import Size
@@ -149,3 +151,12 @@ rules:
         assert len(parse_rules(parse_yaml(text % off), catalog)) == 1
         told = [one.text for one in examine(parse_yaml(text % off, "r.yaml"), catalog)[1]]
         assert bool(told) is wrong, off
+
+
+def test_rules_are_listed_with_whom_they_watch_and_how_long_they_wait(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(OWN.replace("kind: fence", "kind: fence\n    enabled: false"), "utf-8")
+    done = CliRunner().invoke(app, ["rules", "list", str(path)])
+    lines = [line.split() for line in done.output.splitlines()]
+    assert lines[0] == ["pump_current_high", "deviation", "pump/pump", "major", "10m", "Pump", "current", "high"]
+    assert lines[1][-2:] == ["(switched", "off)"]
