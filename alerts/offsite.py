@@ -28,6 +28,7 @@ VALUES = ("load_t", "changed_t", "driven_m", "stood_min", "score")
 WINDOW_MS = 300_000  # a load that changes hands does so within five minutes (rule T3)
 _LIFT, _FALL, _STAY = 0.4, 0.4, 0.2  # what each sign of dumping weighs; 0.8 make an alert (rule T3)
 _ENOUGH = 0.8 - 1e-9
+HOME_M = 30.0  # about a site: what a receiver errs by
 _RISE_T = 1.0  # what a load cell may err by on the road
 
 
@@ -102,6 +103,10 @@ class Yards:
             found[rows] = ~self._sites.holds(sight.truck[rows], sight.east[rows], sight.north[rows], margin_m)
         return found
 
+    def home(self, truck: Ints, east: Floats, north: Floats) -> Mask:
+        """Return which trucks stand at sites of their own, where they load and tip for minutes."""
+        return self._sites.holds(truck, east, north, HOME_M)
+
     def early_or_late(self, truck: Ints, minute: Ints, grace_min: float) -> Mask:
         """Return for which trucks it is neither within the hours of a permit nor within the grace about them."""
         lasts = self._lasts[truck]
@@ -164,7 +169,7 @@ class OffSiteJudge(TruckJudge):
         return told + super().tick(fleet, now_ms)
 
     def busy(self, sight: Sight) -> Mask | None:
-        """Return the trucks that stand or drive where and when they may not; dumping and loading is seen turn by turn."""
+        """Return the trucks that stand or drive where and when they may not; the rest is seen turn by turn."""
         p, s = self.params, self.state
         if p.what == "stop":
             stands = (sight.more["load_t"] > p.loaded_t) & (sight.speed < p.stop_kmh)
@@ -272,7 +277,7 @@ class OffSiteJudge(TruckJudge):
         return np.asarray(self.state["driven_m"][sight.truck] >= self.params.driven_m)
 
     def _company(self, fleet: Fleet, row: int, told: Transition) -> bool:
-        """Return whether other trucks stand near one that has stopped, by what they said last."""
+        """Return whether other trucks stand near one that has stopped, not at sites of theirs, by their last word."""
         live = fleet.live[self.rule.device]
         east, north = self.registry.projection.to_metres(live.column("lon_deg"), live.column("lat_deg"))
         at_east, at_north = self.registry.projection.to_metres(np.array([told.lon]), np.array([told.lat]))
@@ -280,4 +285,8 @@ class OffSiteJudge(TruckJudge):
         near &= (live.column("speed_kmh") < self.params.standing_kmh) & (live.column("ignition") > 0)
         near &= np.abs(live.time_ms - told.at_ms) < 2 * 60_000
         near[live.local[row]] = False
-        return bool(near.any())
+        places = near.nonzero()[0]
+        truck = self.index[live.rows[places]]
+        at_site = np.zeros(len(places), dtype=np.bool_)  # who has no permit has no sites: it stands in the road
+        at_site[truck >= 0] = self.yards.home(truck[truck >= 0], *(one[places[truck >= 0]] for one in (east, north)))
+        return not at_site.all()

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from alerts.offsite import OffSiteParams
+from alerts.offsite import HOME_M, OffSiteParams
 from alerts.trip import TripParams
 from simulators.oracle_route import Event, Point, from_line, inside_ring
 
@@ -113,7 +113,7 @@ class StopTwin:
         return out
 
     def _company(self, name: str, at_ms: int, place: Point) -> bool:
-        """Say whether another truck with its engine running stands near, as it said last and not long ago."""
+        """Say whether another truck stands near with its engine running, not at a site of its own, by its last word."""
         return any(
             other != name
             and one.near is not None
@@ -121,6 +121,7 @@ class StopTwin:
             and one.speed_kmh < self.p.standing_kmh
             and one.ignition > 0
             and abs(one.last_ms - at_ms) < 2 * MINUTE_MS
+            and away(one.near, one.sites, HOME_M)
             for other, one in self.trucks.items()
         )
 
