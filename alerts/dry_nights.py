@@ -15,11 +15,12 @@ import numpy.typing as npt
 from alerts.columns import Looked
 from alerts.expressions import Condition
 from alerts.figures import figures_condition, figures_kind
+from alerts.inflow_book import LEVEL, VELOCITY, Heard
 from alerts.keys import Keys
 from alerts.night_figures import FIGURES, NightFigures
 from alerts.nights import Night, NightParams, Places
 from alerts.rules import Rule
-from alerts.seepage import FIELDS, SeepageJudge
+from alerts.seepage import SeepageJudge
 from alerts.seepage_settings import SHARED, night_params
 from devices.batch import Floats, Ints
 from devices.kinds import Kind
@@ -78,8 +79,6 @@ def message_names(kind: Kind, role: str | None) -> frozenset[str]:  # noqa: ARG0
 class DryNightsJudge(SeepageJudge):
     """One dry night rule over all stations or wells that can tell their inflow or level."""
 
-    fields = (*FIELDS, "velocity_mps")
-
     def __init__(self, rule: Rule, registry: Registry, sky: Sky) -> None:
         self.own: Params = rule.params
         super().__init__(rule, registry, sky)
@@ -92,15 +91,14 @@ class DryNightsJudge(SeepageJudge):
         self.book = NightFigures(len(self.rows), self.params, self.own.on, self.own.off, self.own.allowance)
         return self.book
 
-    def _gather(self, row: Places, time_ms: Ints, day: Ints, minute: Ints, values: Floats) -> None:
+    def _gather(self, heard: Heard, day: Ints, minute: Ints) -> None:
+        row, time_ms, values, litres, seconds = heard
         if self.own.by_level:
-            litres, seconds = self._levels(row, time_ms, values[1])
-        else:
-            litres, seconds = self.inflow.take(row, time_ms, values[0], values[1], values[2])
+            litres, seconds = self._levels(row, time_ms, values[LEVEL])
         mine = np.flatnonzero(self.watched[row])
         row, time_ms, day, minute = row[mine], time_ms[mine], day[mine], minute[mine]
         self.book.days.take(row, day, litres[mine], seconds[mine])
-        self.book.gather(row, time_ms, day, minute, litres[mine], seconds[mine], values[4][mine])
+        self.book.gather(row, time_ms, day, minute, litres[mine], seconds[mine], values[VELOCITY][mine])
 
     def _levels(self, row: Places, time_ms: Ints, level: Floats) -> tuple[Floats, Floats]:
         """Return level times seconds, and the seconds for which each level stands: since the one before."""

@@ -16,14 +16,13 @@ import numpy.typing as npt
 from alerts.expressions import Condition
 from alerts.figures import figures_condition, figures_kind
 from alerts.fleet import NEVER, NEVER_AGAIN, Fleet
-from alerts.inflow import Inflow
+from alerts.inflow_book import RAIN, InflowBook, engines_own
 from alerts.judge import State
 from alerts.keys import Keys
 from alerts.messages import transition
 from alerts.rules import Rule
 from alerts.saved import matching, take_over
 from alerts.verdicts import Change, Verdicts
-from alerts.wanted import Wanted
 from devices.batch import Batch, Floats, Ints
 from devices.kinds import Kind
 from devices.registry import Registry
@@ -34,7 +33,6 @@ from devices.yamlfile import Node
 Places = npt.NDArray[np.intp]
 HOUR_MS, LOOK_MS = 3_600_000, 600_000
 LIKE, LIKE_LEAST = 14, 5  # like days of which an hour is remembered, and how few will do
-FIELDS = ("inflow_lps", "level_m", "pumps_on", "rain_mm")
 RAIN_MM = 0.1
 SPREAD, SPREAD_LEAST = 1.4826, 0.05  # of a median deviation to a standard one; share of the usual that it is at least
 FIGURES: dict[str, str] = {
@@ -170,24 +168,23 @@ class InflowHoursJudge:
         self.ids = registry.ids_of(self.rows)
         self.index = np.full(len(registry), -1, dtype=np.int64)
         self.index[self.rows] = np.arange(len(self.rows))
-        self.inflow = Inflow(registry.fact("well_area_m2")[self.rows], registry.fact("pump_rate_lps")[self.rows])
+        self._own = InflowBook(registry, rule.device)  # until the engine's own is met
+        self._place = self.index[self._own.rows]  # of the book's rows among ours, -1 for another role's
         self.hours = Hours(len(self.rows), self.params)
         p = self.params
         self.verdicts = Verdicts(len(self.rows), p.hours, p.hours, p.off_hours, rule.for_ms, rule.keep_ms)
-        self._wanted = Wanted(kind, FIELDS)
         self._facts = {f.name: registry.fact(f.name)[self.rows] for f in kind.facts if f.name in p.on.names}
         self.due_ms: int = NEVER
 
-    def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:  # noqa: ARG002 - as every judge
+    def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:
         """Take in readings, each station's in the order of time, and judge the hours that they end."""
-        at = self.index[batch.device]
-        mine = np.flatnonzero(at >= 0)
-        if not len(mine):
+        self._own = engines_own(fleet, self._own)
+        heard = self._own.take(batch)
+        mine = np.flatnonzero(self._place[heard.row] >= 0) if heard is not None else ()
+        if heard is None or not len(mine):
             return []
-        mine = mine[np.argsort(at[mine], kind="stable")]
-        place, time_ms = at[mine].astype(np.intp), batch.time_ms[mine]
-        metered, level, pumps, rain = self._wanted.of(batch, np.arange(len(batch)))[:, mine]
-        litres, seconds = self.inflow.take(place, time_ms, metered, level, pumps)
+        place, time_ms = self._place[heard.row[mine]].astype(np.intp), heard.time_ms[mine]
+        litres, seconds, rain = heard.litres[mine], heard.seconds[mine], heard.values[RAIN][mine]
         self.due_ms = min(self.due_ms, now_ms + LOOK_MS)
         hour = (time_ms - 1) // HOUR_MS  # a reading on the hour ends it
         told: list[Transition] = []
@@ -256,12 +253,13 @@ class InflowHoursJudge:
         return {f"device:{self.ids[at]}": int(self.verdicts.state["onset_ms"][at]) for at in places.tolist()}
 
     def _parts(self) -> tuple[tuple[str, dict[str, npt.NDArray[Any]]], ...]:
-        return (("inflow", self.inflow.state), ("hours", self.hours.state), ("verdict", self.verdicts.state))
+        return (("hours", self.hours.state), ("verdict", self.verdicts.state))
 
     def save(self) -> State:
         """Return the whole state, by device id."""
         kept: State = {"entity": np.array(self.ids, dtype=np.str_)}
-        for part, state in self._parts():
+        kept["book"] = np.array(self._own.ids, dtype=np.str_)
+        for part, state in (*self._parts(), ("inflow", self._own.state)):
             kept.update({f"{part}.{name}": column.copy() for name, column in state.items()})
         return kept
 
@@ -270,4 +268,6 @@ class InflowHoursJudge:
         at, place = matching(self.ids, state["entity"])
         for part, columns in self._parts():
             take_over(columns, state, f"{part}.", at, place)
+        self._own.loaded = True
+        take_over(self._own.state, state, "inflow.", *matching(self._own.ids, state.get("book", state["entity"])))
         self.due_ms = NEVER

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from alerts.fleet import NEVER, NEVER_AGAIN, Fleet
-from alerts.inflow import Inflow
+from alerts.inflow_book import RAIN, Heard, InflowBook, engines_own
 from alerts.judge import State
 from alerts.messages import transition
 from alerts.nights import ALERTED, Night, NightParams, Nights
@@ -23,14 +24,11 @@ from alerts.rainfall import Rain
 from alerts.rules import Rule
 from alerts.saved import matching, take_over
 from alerts.seepage_settings import parse
-from alerts.wanted import Wanted
-from devices.batch import Batch, Floats, Ints
+from devices.batch import Batch, Ints
 from devices.registry import Registry
 from devices.sky import Sky
 from devices.transition import ACTIVE, CLEARED, Transition
 
-Places = npt.NDArray[np.intp]
-FIELDS = ("inflow_lps", "level_m", "pumps_on", "rain_mm")
 VALUES = ("inflow_lps", "baseline_lps", "excess_lps", "ratio", "nights")
 LOOK_MS = 1_000  # how often silent stations and gauges are looked at while a night is under way or waits
 
@@ -46,7 +44,6 @@ class SeepageJudge:
     """
 
     takes_runs = True
-    fields: tuple[str, ...] = FIELDS
 
     def __init__(self, rule: Rule, registry: Registry, sky: Sky) -> None:
         self.rule = rule
@@ -55,17 +52,12 @@ class SeepageJudge:
         self.fingerprint = rule.fingerprint
         self.registry, self.sky = registry, sky
         self.params = self._night_params()
-        self.rows = _stations(registry, rule)
-        self.ids = registry.ids_of(self.rows)
-        self.index = np.full(len(registry), -1, dtype=np.int64)
-        self.index[self.rows] = np.arange(len(self.rows))
-        area = registry.fact("well_area_m2")[self.rows]
-        self.inflow = Inflow(area, registry.fact("pump_rate_lps")[self.rows])
+        self._own = InflowBook(registry, rule.device)  # until the engine's own is met
+        self.rows, self.ids, self.index = self._own.rows, self._own.ids, self._own.index
         self.rain = Rain(len(self.rows), self.params.until_min, by_event=self.params.by_event)
         self.nights = self._make_nights()
         self.gauges = self._gauges()
         self.watched = self._watched()
-        self._wanted = Wanted(registry.catalog[rule.device], self.fields)
         self.due_ms: int = NEVER
 
     def _night_params(self) -> NightParams:
@@ -94,25 +86,21 @@ class SeepageJudge:
             for at in range(len(self.rows))
         ]
 
-    def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:  # noqa: ARG002 - every judge is asked alike
+    def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:
         """Take in readings; nights that have passed and whose rain is known are judged."""
-        at = self.index[batch.device]
-        mine = (at >= 0).nonzero()[0]
-        if not len(mine):
+        self._own = engines_own(fleet, self._own)
+        heard = self._own.take(batch)
+        if heard is None:
             return []
-        order = np.argsort(at[mine], kind="stable")
-        mine = mine[order]
-        row, time_ms = at[mine], batch.time_ms[mine]
-        values = self._wanted.of(batch, np.arange(len(batch)))[:, mine]
-        day, minute = self.sky.local_clock(time_ms)
-        self.rain.take(row, time_ms, day, minute, values[3])
-        self._gather(row.astype(np.intp), time_ms, day, minute, values)
+        day, minute = self.sky.local_clock(heard.time_ms)
+        self.rain.take(heard.row, heard.time_ms, day, minute, heard.values[RAIN])
+        self._gather(heard, day, minute)
         self.due_ms = min(self.due_ms, now_ms + LOOK_MS)
         return self._judge_waiting(None, 0)
 
-    def _gather(self, row: Places, time_ms: Ints, day: Ints, minute: Ints, values: Floats) -> None:
-        """Take in readings by row and time, with the values of the fields."""
-        litres, seconds = self.inflow.take(row, time_ms, values[0], values[1], values[2])
+    def _gather(self, heard: Heard, day: Ints, minute: Ints) -> None:
+        """Take in readings, each with its local day and minute."""
+        row, time_ms, _, litres, seconds = heard
         if self.rule.role is not None:
             mine = np.flatnonzero(self.watched[row])
             row, time_ms, day, minute = row[mine], time_ms[mine], day[mine], minute[mine]
@@ -137,14 +125,24 @@ class SeepageJudge:
         return told + [self._tell(self.nights.lost(int(at), now_ms)) for at in lost]
 
     def _judge_waiting(self, silent_ms: npt.NDArray[np.int64] | None, now_ms: int) -> list[Transition]:
-        told: list[Transition] = []
+        p, told = self.params, list[Transition]()
+
+        @cache  # many stations ask for the same gauges
+        def rained(gauge: int, day: int) -> bool | None:
+            return self.rain.before(gauge, day, p.rain_days, p.rain_mm)
+
+        @cache
+        def lagging(gauge: int, day: int, end_ms: int, *, due: bool) -> bool:
+            return self._lagging(gauge, day, end_ms, silent_ms if due else None)
+
         for station in self.nights.state["waiting"].nonzero()[0].tolist():
             for day in self.nights.unjudged(station):
                 end_ms = int(self.nights.state["ended_ms"][station, day % self.nights.state["day"].shape[1]])
-                due = silent_ms is not None and now_ms >= end_ms + self.params.grace_ms
-                if any(self._lagging(gauge, day, end_ms, silent_ms if due else None) for gauge in self.gauges[station]):
+                due = silent_ms is not None and now_ms >= end_ms + p.grace_ms
+                if any(lagging(gauge, day, end_ms, due=due) for gauge in self.gauges[station]):
                     break
-                found = self.nights.judge(station, day, wet=self._wet(station, day))
+                wet = self._wet([rained(gauge, day) for gauge in self.gauges[station]])
+                found = self.nights.judge(station, day, wet=wet)
                 if found is not None:
                     told.append(self._tell(found))
         return told
@@ -157,13 +155,11 @@ class SeepageJudge:
             return False
         return silent_ms is None or bool(silent_ms[gauge] < self.params.grace_ms)
 
-    def _wet(self, station: int, day: int) -> bool | None:
-        """Return whether rain bears on that night; any gauge that saw rain decides, else any that saw none."""
-        p = self.params
-        found = [self.rain.before(gauge, day, p.rain_days, p.rain_mm) for gauge in self.gauges[station]]
+    def _wet(self, found: list[bool | None]) -> bool | None:
+        """Return whether rain bears on a night: any gauge that saw rain decides, else any that saw none."""
         if True in found:
             return True
-        return False if False in found or p.without_rain else None
+        return False if False in found or self.params.without_rain else None
 
     def open(self) -> Mapping[str, int]:
         """Return the stations with an open alert, with the onset of each."""
@@ -187,6 +183,7 @@ class SeepageJudge:
     def load(self, state: State) -> None:
         """Take over a saved state; stations that are gone are let go."""
         at, place = matching(self.ids, state["entity"])
+        self._own.loaded = True
         for part, columns in self._parts():
             take_over(columns, state, f"{part}.", at, place)
         counts = (int(count) for count in state["counts"].astype(np.int64))
@@ -194,7 +191,7 @@ class SeepageJudge:
         self.due_ms = NEVER
 
     def _parts(self) -> tuple[tuple[str, dict[str, npt.NDArray[Any]]], ...]:
-        return (("inflow", self.inflow.state), ("rain", self.rain.state), ("nights", self.nights.state))
+        return (("inflow", self._own.state), ("rain", self.rain.state), ("nights", self.nights.state))
 
     def _tell(self, night: Night) -> Transition:
         entity, state = f"device:{self.ids[night.station]}", ACTIVE if night.active else CLEARED
@@ -221,13 +218,3 @@ class SeepageJudge:
 
 def _ratio(night: Night) -> float:
     return night.q_lps / night.base_lps if night.base_lps > 0 else float("nan")
-
-
-def _stations(registry: Registry, rule: Rule) -> npt.NDArray[np.intp]:
-    """Return the rows that may report an inflow or a level, of all roles: their rain counts."""
-    kind = registry.catalog[rule.device]
-    told = [f for f in kind.fields if f.name in ("inflow_lps", "level_m")]
-    roles = [role for role in kind.roles if any(not f.roles or role in f.roles for f in told)]
-    found = [registry.rows_of(kind.name, role) for role in roles]
-    rows: npt.NDArray[np.intp] = np.sort(np.concatenate(found)) if found else np.zeros(0, np.intp)
-    return rows
