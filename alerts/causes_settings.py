@@ -80,7 +80,7 @@ def cause_settings(node: Node, catalog: Catalog) -> CauseSettings:
         share,
         _duration(node, "window", 120_000),
         _duration(node, "hold", 60_000),
-        _duration(node, "restrike", 1_500_000),
+        _duration(node, "restrike", 1_320_000),
         clear_share,
         _duration(node, "keep", 120_000),
         _watched(node.need("lamp"), catalog, lamp=True),
