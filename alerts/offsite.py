@@ -11,14 +11,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from alerts.corridor import Sites
 from alerts.fleet import Fleet
 from alerts.keys import Keys
 from alerts.rules import Rule
-from alerts.truckwatch import ALERTED, GAP_MS, REST, WAITING, Floats, Ints, Mask, Sight, TruckJudge
+from alerts.truckwatch import ALERTED, GAP_MS, REST, WAITING, Floats, Ints, Mask, Sight
+from alerts.yards import YardJudge
 from devices.batch import Batch
 from devices.kinds import Kind
-from devices.registry import Permit, Registry
+from devices.registry import Registry
 from devices.sky import Sky
 from devices.transition import ACTIVE, Transition
 from devices.yamlfile import Node
@@ -28,7 +28,6 @@ VALUES = ("load_t", "changed_t", "driven_m", "stood_min", "score")
 WINDOW_MS = 300_000  # a load that changes hands does so within five minutes (rule T3)
 _LIFT, _FALL, _STAY = 0.4, 0.4, 0.2  # what each sign of dumping weighs; 0.8 make an alert (rule T3)
 _ENOUGH = 0.8 - 1e-9
-HOME_M = 30.0  # about a site: what a receiver errs by
 _RISE_T = 1.0  # what a load cell may err by on the road
 
 
@@ -79,62 +78,19 @@ def parse(own: Node, kind: Kind, role: str | None) -> OffSiteParams:  # noqa: AR
     return OffSiteParams(what, **numbers)
 
 
-class Yards:
-    """The sites of every truck's permits, and its hours; in metres from the city's centre."""
-
-    def __init__(self, registry: Registry, permits: list[list[Permit]]) -> None:
-        to_metres = registry.projection.to_metres
-        rings = [[to_metres(*np.array(ring).T) for permit in group for ring in permit.sites] for group in permits]
-        self._sites = Sites(rings)
-        most = max((len(group) for group in permits), default=0)
-        hours = np.zeros((2, len(permits), most), dtype=np.int64)
-        for k, group in enumerate(permits):
-            for number in range(most):
-                hours[:, k, number] = group[min(number, len(group) - 1)].hours
-        self._begin = hours[0]
-        self._lasts = np.where(hours[1] > hours[0], hours[1] - hours[0], hours[1] - hours[0] + 1440)
-
-    def away(self, sight: Sight, margin_m: float, among: Mask | None = None) -> Mask:
-        """Return which trucks are surely outside all their sites; unknown places are not, nor is who is not asked."""
-        found = np.zeros(len(sight), dtype=np.bool_)
-        known = ~np.isnan(sight.east)
-        rows = (known if among is None else known & among).nonzero()[0]
-        if len(rows):
-            found[rows] = ~self._sites.holds(sight.truck[rows], sight.east[rows], sight.north[rows], margin_m)
-        return found
-
-    def home(self, truck: Ints, east: Floats, north: Floats) -> Mask:
-        """Return which trucks stand at sites of their own, where they load and tip for minutes."""
-        return self._sites.holds(truck, east, north, HOME_M)
-
-    def early_or_late(self, truck: Ints, minute: Ints, grace_min: float) -> Mask:
-        """Return for which trucks it is neither within the hours of a permit nor within the grace about them."""
-        lasts = self._lasts[truck]
-        since = np.mod(minute[:, None] - self._begin[truck] + grace_min, 1440)
-        inside = (lasts >= 1440) | (since < lasts + 2 * grace_min)
-        found: Mask = ~inside.any(axis=1)
-        return found
-
-
-class OffSiteJudge(TruckJudge):
+class OffSiteJudge(YardJudge):
     """The rule over all trucks that have a permit."""
 
     WANTED: ClassVar[tuple[str, ...]] = ("load_t", "bed_angle_deg", "ignition")
     COLUMNS: ClassVar[dict[str, tuple[type, float]]] = {
         "high_t": (float, np.nan), "high_ms": (int, 0), "low_t": (float, np.nan), "low_ms": (int, 0),
-        "lift_ms": (int, 0), "driven_m": (float, 0.0),
+        "lift_ms": (int, 0), "driven_m": (float, 0.0), "home": (int, 0), "stood": (int, 0),
     }  # fmt: skip
 
     def __init__(self, rule: Rule, registry: Registry, sky: Sky) -> None:
-        found: dict[int, list[Permit]] = {}
-        for permit in registry.permits:
-            row = registry.row.get(permit.truck)
-            if row is not None and registry.kind[row] == registry.catalog[rule.device].index:
-                found.setdefault(row, []).append(permit)
-        rows = np.array(sorted(found), dtype=np.intp)
-        super().__init__(rule, registry, sky, rows)
+        super().__init__(rule, registry, sky)
+        rows = self.rows
         self.params: OffSiteParams = rule.params
-        self.yards = Yards(registry, [found[row] for row in rows.tolist()])
         payload = (
             registry.fact("max_load_t")[rows]
             if "max_load_t" in {fact.name for fact in registry.catalog[rule.device].facts}
@@ -173,7 +129,7 @@ class OffSiteJudge(TruckJudge):
         p, s = self.params, self.state
         if p.what == "stop":
             stands = (sight.more["load_t"] > p.loaded_t) & (sight.speed < p.stop_kmh)
-            sight.more["away"] = away = self.yards.away(sight, p.site_margin_m, stands)
+            sight.more["away"] = away = stands & self.yards.away(sight, p.site_margin_m)
             return self.waking(sight.truck[away])
         if p.what == "hours":
             driving = sight.speed > p.driving_kmh
@@ -182,7 +138,7 @@ class OffSiteJudge(TruckJudge):
             if len(rows):
                 minute = self.sky.local_minute(sight.time_ms[rows])
                 strange[rows] = self.yards.early_or_late(sight.truck[rows], minute, p.grace_min)
-            sight.more["away"] = away = self.yards.away(sight, p.site_margin_m, strange)
+            sight.more["away"] = away = strange & self.yards.away(sight, p.site_margin_m)
             found: Mask = self.waking(sight.truck[away]) | (s["driven_m"] != 0.0)
             return found
         return None
@@ -206,8 +162,16 @@ class OffSiteJudge(TruckJudge):
         fallen = fall > p.share * np.maximum(high, p.loaded_t)
         score = _LIFT * lifted + _FALL * fallen + _STAY * standing
         likely = standing & (score >= _ENOUGH)
-        holds = self.yards.away(sight, p.site_margin_m, likely)
-        over = (sight.speed > p.driving_kmh) & (bed < p.bed_deg)
+        drives = sight.speed > p.driving_kmh
+        comes = standing & (s["stood"][truck] == 0) & (load > p.loaded_t)
+        asked = likely | up | comes
+        away = asked & self.yards.away(sight, p.site_margin_m)
+        # Who was seen at its site since it last drove is there still, whatever its receiver says meanwhile.
+        home = (s["home"][truck] > 0) & ~drives | asked & ~away & ~np.isnan(sight.east)
+        s["home"][truck] = home
+        s["stood"][truck] = np.where(np.isnan(sight.speed), s["stood"][truck], standing)
+        holds = likely & away & ~home
+        over = drives & (bed < p.bed_deg)
         return (
             holds,
             over,
@@ -232,7 +196,7 @@ class OffSiteJudge(TruckJudge):
         # load since then stands for it: a slow loader adds less between two reports than a load cell errs by.
         fresh = np.isnan(low) | (now - since > 4 * WINDOW_MS) | (now - s["last_ms"][truck] > GAP_MS)
         risen = ~fresh & (load > low + _RISE_T)
-        away = self.yards.away(sight, p.site_margin_m, risen)
+        away = risen & self.yards.away(sight, p.site_margin_m)
         at_home = risen & ~away & ~np.isnan(sight.east)
         anew, calm = known & (fresh | at_home), known & ~risen
         s["low_t"][truck] = np.where(anew, load, np.where(calm, np.minimum(low, load), low))

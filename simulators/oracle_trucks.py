@@ -95,6 +95,8 @@ class OffSiteTwin:
     low: tuple[float, int] | None = None
     lift_ms: int | None = None
     last_ms: int = 0
+    home: bool = False
+    stood: bool = False
 
     def away(self, seen: Seen) -> bool:
         """Say whether the truck is surely outside all its sites."""
@@ -122,8 +124,16 @@ class OffSiteTwin:
             score += 0.4
         if high - load > p.share * max(high, p.loaded_t):
             score += 0.4
-        holds = standing and score > 0.79 and self.away(seen)
-        return holds, seen.speed_kmh > p.driving_kmh and seen.bed_deg < p.bed_deg
+        drives, likely = seen.speed_kmh > p.driving_kmh, standing and score > 0.79
+        comes = standing and not self.stood and load > p.loaded_t
+        asked = likely or comes or (standing and seen.bed_deg > p.bed_deg)
+        if drives:
+            self.home = False
+        if asked and seen.at is not None and not self.away(seen):
+            self.home = True
+        if not math.isnan(seen.speed_kmh):
+            self.stood = standing
+        return likely and self.away(seen) and not self.home, drives and seen.bed_deg < p.bed_deg
 
     def load(self, seen: Seen) -> tuple[bool, bool]:
         """Say whether it has taken up a load, and whether it has not."""
