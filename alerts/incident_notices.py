@@ -95,7 +95,8 @@ class Notices:
         self.put(incident, min(incident.due_ms, due_ms))
 
     def _tell(self, incident: Incident, heads: Sequence[Member], why: str, step: Step) -> None:
-        """Tell of an incident now; ``heads`` are its alerts that stand for themselves."""
+        """Tell of an incident now; ``heads`` are its alerts that stand for themselves, told the gravest first."""
+        heads = sorted(heads, key=lambda one: SEVERITIES.index(one.begun.severity))
         ended = [one.ended.at_ms - one.begun.onset_ms for one in heads if one.ended is not None]
         lasted_ms = max(ended) if ended and len(ended) == len(heads) else None
         notice = words.begun(incident, [one.begun for one in heads], why, lasted_ms)

@@ -83,7 +83,7 @@ class Inhibition:
     """The matrix, and how causes are looked for in the tree.
 
     Attributes:
-        never: rules whose alerts nothing explains, but for what an entry for the same entity names outright.
+        never: rules whose alerts nothing explains.
         entries: in the order of the file.
         causes: None where no causes are looked for.
         source: the file's text, as read.
@@ -100,7 +100,7 @@ class Inhibition:
     _found: dict[tuple[str, str], tuple[Entry, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     def spares(self, rule: Rule) -> bool:
-        """Return whether nothing elsewhere explains a rule's alerts: they are told at once."""
+        """Return whether nothing explains a rule's alerts: they are told at once."""
         return any(one.matches(rule) for one in self.never)
 
     def between(self, source: Rule, target: Rule) -> tuple[Entry, ...]:
@@ -120,10 +120,8 @@ class Inhibition:
                 yield entry
 
     def _touches(self, entry: Entry, target: Rule) -> bool:
-        """Return whether an entry may explain alerts of a rule; of one that is spared where it says so outright."""
-        if self.spares(target):
-            return entry.where == SAME and any(one.text == target.id for one in entry.suppress)
-        return any(one.matches(target) for one in entry.suppress)
+        """Return whether an entry may explain alerts of a rule: never of one that is spared."""
+        return not self.spares(target) and any(one.matches(target) for one in entry.suppress)
 
     def company(self, one: Rule, other: Rule) -> tuple[str, ...]:
         """Return where alerts of two rules are one incident: ``same``, ``beside``, or nowhere."""
@@ -135,16 +133,25 @@ class Inhibition:
         return any(self._touches(entry, target) for entry in self.entries)
 
     def unknown(self, rules: RuleSet) -> list[str]:
-        """Return a line for each name that fits no rule, with its file and line: a slip, or a rule not in use."""
+        """Return a line for each name that does nothing, with its file and line.
+
+        It fits no rule, by a slip or because the rule is not in use; or the rule is one that nothing explains.
+        """
+        spared = {rule.id for rule in rules if self.spares(rule)}
+        void = (one for entry in self.entries for one in entry.suppress if one.text in spared)
         known = [*rules, common_cause_rule(), same_place_rule()]
         off = set(rules.disabled)
         named = [*self.never, *(one for entry in self.entries for one in (*entry.by, *entry.suppress))]
         named += [one for group in self.together for one in group.rules]
         named += [one for place in self.places for one in place.rules if isinstance(one, Chosen)]
-        return [
+        strange = [
             f"{one.file}:{one.line}: no rule is called '{one.text}'"
             for one in named
             if one.text not in off and not any(one.matches(rule) for rule in known)
+        ]
+        return strange + [
+            f"{one.file}:{one.line}: '{one.text}' stands under 'never' and is not explained; see 'together'"
+            for one in void
         ]
 
 
