@@ -191,23 +191,31 @@ class Sites:
 
     def holds(self, permit: Ints, east: Floats, north: Floats, margin_m: float) -> Mask:
         """Return whether each fix lies inside a site of its permit, or at most ``margin_m`` from its edge."""
-        inside = np.zeros(len(permit), dtype=bool)
+        found: Mask = self.metres(permit, east, north, margin_m) <= margin_m
+        return found
+
+    def metres(self, permit: Ints, east: Floats, north: Floats, reach_m: float) -> Floats:
+        """Return how far each fix is from the nearest site of its permit, metres (n,): 0 inside, infinite where far.
+
+        What lies within ``reach_m`` of a site is told truly.
+        """
+        found = np.full(len(permit), np.inf)
         fix, ring = ragged(self.ring_first[permit], self.ring_last[permit])
-        reach = margin_m + _SLACK_M
+        reach = reach_m + _SLACK_M
         x, y = east[fix], north[fix]
         west, east_end, south, north_end = self._rings.box.take(ring, axis=1)
         near = (x >= west - reach) & (x <= east_end + reach) & (y >= south - reach) & (y <= north_end + reach)
         chosen = near.nonzero()[0]
         if not len(chosen):
-            return inside
+            return found
         fix, ring = fix[chosen], ring[chosen]
         within = self._rings.hold(ring, east[fix], north[fix])
-        inside[fix[within]] = True
+        found[fix[within]] = 0.0
         beside = (~within).nonzero()[0]
         if len(beside):
             fix, ring = fix[beside], ring[beside]
-            inside[fix[self._rings.edge_m(ring, east[fix], north[fix]) <= margin_m]] = True
-        return inside
+            np.minimum.at(found, fix, self._rings.edge_m(ring, east[fix], north[fix]))
+        return found
 
 
 def _closed(east: Floats, north: Floats) -> tuple[Floats, Floats]:

@@ -14,9 +14,9 @@ import numpy as np
 
 from alerts.fleet import Fleet
 from alerts.keys import Keys
-from alerts.offsite import Yards
 from alerts.rules import Rule
-from alerts.truckwatch import ALERTED, REST, Floats, Mask, Sight, TruckJudge
+from alerts.truckwatch import ALERTED, REST, Floats, Mask, Sight
+from alerts.yards import YardJudge
 from devices.kinds import Kind
 from devices.registry import Permit, Registry
 from devices.sky import Sky
@@ -66,7 +66,7 @@ def parse(own: Node, kind: Kind, role: str | None) -> TripParams:  # noqa: ARG00
     return params
 
 
-class TripJudge(TruckJudge):
+class TripJudge(YardJudge):
     """The rule over all trucks that have a permit."""
 
     WANTED: ClassVar[tuple[str, ...]] = ("load_t",)
@@ -77,18 +77,10 @@ class TripJudge(TruckJudge):
     }
 
     def __init__(self, rule: Rule, registry: Registry, sky: Sky) -> None:
-        found: dict[int, list[Permit]] = {}
-        for permit in registry.permits:
-            row = registry.row.get(permit.truck)
-            if row is not None and registry.kind[row] == registry.catalog[rule.device].index:
-                found.setdefault(row, []).append(permit)
-        rows = np.array(sorted(found), dtype=np.intp)
-        super().__init__(rule, registry, sky, rows)
+        super().__init__(rule, registry, sky)
         p: TripParams = rule.params
         self.params = p
-        groups = [found[row] for row in rows.tolist()]
-        self.yards = Yards(registry, groups)
-        ways = [sum(_length_m(registry, permit) for permit in group) for group in groups]
+        ways = [sum(_length_m(registry, permit) for permit in group) for group in self.permits]
         self._assumed_s = np.array(ways, dtype=np.float64) / (p.pace_kmh / 3.6)
 
     def limit_s(self) -> Floats:
@@ -102,7 +94,7 @@ class TripJudge(TruckJudge):
         """Return the trucks of which a trip begins or ends."""
         p, load = self.params, sight.more["load_t"]
         under_way, heavy = self.state["left_ms"][sight.truck] > 0, load > p.loaded_t
-        away = self.yards.away(sight, p.site_margin_m, under_way | heavy)
+        away = self.yards.away(sight, p.site_margin_m)
         ends = under_way & ((~np.isnan(sight.east) & ~away) | (load < p.loaded_t / 2))
         return self.waking(sight.truck[ends | (~under_way & heavy & away)])
 

@@ -78,6 +78,9 @@ class TruckJudge:
         """
         return None
 
+    def prepare(self, fleet: Fleet, batch: Batch, sight: Sight) -> None:
+        """Add to ``sight`` what is worked out of all readings of a batch at once; nothing here."""
+
     def waking(self, truck: npt.NDArray[np.intp]) -> Mask:
         """Return as busy the trucks given, and those whose alert waits or is open."""
         found: Mask = self.state["phase"] != REST
@@ -90,6 +93,7 @@ class TruckJudge:
         if not len(sight):
             return []
         told: list[Transition] = []
+        self.prepare(fleet, batch, sight)
         busy = self.busy(sight)
         for turn in (sight if busy is None else sight.of(busy[sight.truck])).turns():
             told += self._advance(turn, *self.look(turn))
