@@ -117,8 +117,7 @@ class CycleJudge:
         kind = registry.catalog[rule.device]
         self._rows = registry.rows_of(kind.name, rule.role) if rule.role else registry.rows_of(kind.name)
         size = len(self._rows)
-        self._index = np.full(len(registry), -1, dtype=np.int64)
-        self._index[self._rows] = np.arange(size)
+        self._index = registry.places_in(self._rows)
         self._hold_ms = params.hold.of(report_s(kind, rule.role or kind.roles[0]))
         self._slot_ms = params.within_ms // SLOTS
         self._beside = self._neighbours(registry)

@@ -118,8 +118,7 @@ class DeviationJudge:
         kind = registry.catalog[rule.device]
         self._rows = registry.rows_of(kind.name, rule.role) if rule.role else registry.rows_of(kind.name)
         size = len(self._rows)
-        self._index = np.full(len(registry), -1, dtype=np.int64)
-        self._index[self._rows] = np.arange(size)
+        self._index = registry.places_in(self._rows)
         self._hold_ms = params.hold.of(report_s(kind, rule.role or kind.roles[0]))
         levels = LEVELS if params.level is not None else 1
         self.baselines = Baselines(size, levels, params.nights, params.nights_min, params.readings_min)
@@ -248,17 +247,18 @@ class DeviationJudge:
 
     def save(self) -> State:
         """Return what is remembered of every device."""
-        return {"ids": ids_of(self._registry, self._rows)} | {n: c.copy() for n, c in self._columns().items()}
+        kept: State = {name: column.copy() for name, column in self._columns().items()}
+        return kept | {"ids": ids_of(self._registry, self._rows)} | self.baselines.save()
 
     def load(self, state: State) -> None:
         """Take over a saved state; devices that no longer exist are let go, new ones start afresh."""
         found = places_of(self._registry, self._rows, state["ids"])
         here = found >= 0
         take_over(self._columns(), state, "", found[here], np.flatnonzero(here))
+        self.baselines.load(state, found[here], np.flatnonzero(here))
 
     def _columns(self) -> dict[str, npt.NDArray[np.generic]]:
-        own: dict[str, npt.NDArray[np.generic]] = {
+        return {
             "phase": self._phase, "samples": self._samples, "since": self._since, "back": self._back,
             "last": self._last,
         }  # fmt: skip
-        return own | {f"base.{name}": column for name, column in self.baselines.columns.items()}

@@ -5,7 +5,7 @@ The same steps give the same transitions, whatever the batches were cut into, be
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -110,11 +110,14 @@ class Engine:
 
     def save(self) -> Arrays:
         """Return everything that the engine remembers, as named arrays without objects."""
-        out = save_fleet(self.fleet)
-        out["engine.clock_ms"] = np.array([self._now_ms, self.fleet.resumed_ms], dtype=np.int64)
+        return dict(self.parts())
+
+    def parts(self) -> Iterator[tuple[str, npt.NDArray[np.generic]]]:
+        """Yield the same array by array, so that not all need stand in memory at once."""
+        yield from save_fleet(self.fleet)
+        yield "engine.clock_ms", np.array([self._now_ms, self.fleet.resumed_ms], dtype=np.int64)
         for rule, judge in self._judges:
-            out.update(save_judge(rule, judge))
-        return out
+            yield from save_judge(rule, judge).items()
 
     def load(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
         """Take over what an engine remembered, of the same city at an earlier time or under other rules.

@@ -97,8 +97,7 @@ class FillingJudge:
         rows = registry.rows_of(rule.device) if rule.role is None else registry.rows_of(rule.device, rule.role)
         self.rows = rows
         self.ids = registry.ids_of(rows)
-        self.index = np.full(len(registry), -1, dtype=np.int64)
-        self.index[rows] = np.arange(len(rows))
+        self.index = registry.places_in(rows)
         self._facts = {f.name: registry.fact(f.name)[rows] for f in kind.facts}
         self._wanted = Wanted(kind, FIELDS)
         self.verdicts = Verdicts(len(rows), 1, 1, 1, rule.for_ms, rule.keep_ms)

@@ -166,8 +166,7 @@ class InflowHoursJudge:
         kind = registry.catalog[rule.device]
         self.rows = registry.rows_of(rule.device) if rule.role is None else registry.rows_of(rule.device, rule.role)
         self.ids = registry.ids_of(self.rows)
-        self.index = np.full(len(registry), -1, dtype=np.int64)
-        self.index[self.rows] = np.arange(len(self.rows))
+        self.index = registry.places_in(self.rows)
         self._own = InflowBook(registry, rule.device)  # until the engine's own is met
         self._place = self.index[self._own.rows]  # of the book's rows among ours, -1 for another role's
         self.hours = Hours(len(self.rows), self.params)

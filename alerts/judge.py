@@ -29,7 +29,10 @@ class Judge(Protocol):
     fingerprint: str
 
     def save(self) -> State:
-        """Return the whole state as arrays; entity-keyed arrays go beside an array of the entities' names."""
+        """Return the whole state as arrays; entity-keyed arrays go beside an array of the entities' names.
+
+        The arrays are the caller's: nobody writes to them any more.
+        """
 
     def load(self, state: State) -> None:
         """Take over a saved state; entities that no longer exist are let go, new ones start afresh."""

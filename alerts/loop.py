@@ -21,7 +21,7 @@ from alerts.keys import Keys
 from alerts.lighting_settings import FRESH
 from alerts.messages import transition
 from alerts.rules import Rule
-from alerts.saved import matching, take_over
+from alerts.saved import matching
 from alerts.spans import Span, report_s, span
 from alerts.standing import IDLE, Standing
 from devices.batch import Batch
@@ -236,4 +236,4 @@ class LoopJudge:
         self._pace.load(state)
         self._standing.load(state)
         at, place = matching(self._standing.entities, state["boxes"])
-        take_over(self.baselines.columns, state, "base.", at, place)
+        self.baselines.load(state, at, place)

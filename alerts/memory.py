@@ -6,7 +6,7 @@ rules file. An alert whose rule or entity is gone is closed, never forgotten.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -59,26 +59,23 @@ class Opened(Protocol):
         """Return how grave it is."""
 
 
-def save_fleet(fleet: Fleet) -> Arrays:
-    """Return the live columns of all kinds, by device id and field name.
+def save_fleet(fleet: Fleet) -> Iterator[tuple[str, npt.NDArray[np.generic]]]:
+    """Yield the live columns of all kinds, by device id and field name.
 
-    Fields that nobody has sent are left out, and of those that few send only these few are kept: a snapshot of a large
-    city stands in memory beside the city for a moment.
+    Fields that nobody has sent are left out, and of those that few send only these few are kept.
     """
-    out: Arrays = {}
     for name, live in fleet.live.items():
-        out[f"fleet.{name}.ids"] = ids_of(fleet.registry, live.rows)
-        out[f"fleet.{name}.time_ms"] = live.time_ms.copy()
-        out[f"fleet.{name}.seen_ms"] = live.seen_ms.copy()
+        yield f"fleet.{name}.ids", ids_of(fleet.registry, live.rows)
+        yield f"fleet.{name}.time_ms", live.time_ms.copy()
+        yield f"fleet.{name}.seen_ms", live.seen_ms.copy()
         for number, field in enumerate(live.kind.field_names()):
             column = live.values[number]
             known = np.flatnonzero(~np.isnan(column))
             if len(known) > len(column) // 2:
-                out[f"fleet.{name}.all.{field}"] = column.copy()
+                yield f"fleet.{name}.all.{field}", column.copy()
             elif len(known):
-                out[f"fleet.{name}.at.{field}"] = known.astype(np.int32)
-                out[f"fleet.{name}.some.{field}"] = column[known]
-    return out
+                yield f"fleet.{name}.at.{field}", known.astype(np.int32)
+                yield f"fleet.{name}.some.{field}", column[known]
 
 
 def load_fleet(fleet: Fleet, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
@@ -104,7 +101,7 @@ def _load_live(fleet: Fleet, live: Live, arrays: Mapping[str, npt.NDArray[np.gen
 def save_judge(rule: Rule, judge: Judge) -> Arrays:
     """Return one judge's state with its open alerts and what is needed to close them without it."""
     prefix = f"rule.{rule.id}."
-    out: Arrays = {f"{prefix}state.{name}": np.array(array) for name, array in judge.save().items()}
+    out: Arrays = {f"{prefix}state.{name}": array for name, array in judge.save().items()}
     opened = dict(judge.open())
     out[prefix + "fingerprint"] = np.array(judge.fingerprint)
     out[prefix + "about"] = np.array([rule.kind, rule.device, rule.severity, *(rule.title[one] for one in LANGUAGES)])
@@ -120,7 +117,7 @@ def load_judge(judge: Judge, arrays: Mapping[str, npt.NDArray[np.generic]]) -> N
     if saved is None or str(saved) != judge.fingerprint:
         return
     start = prefix + "state."
-    judge.load({name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)})
+    judge.load({name.removeprefix(start): arrays[name] for name in arrays if name.startswith(start)})
 
 
 def orphans(arrays: Mapping[str, npt.NDArray[np.generic]], judges: Mapping[str, Judge]) -> list[Orphan]:
@@ -144,13 +141,15 @@ def orphans(arrays: Mapping[str, npt.NDArray[np.generic]], judges: Mapping[str, 
 def disowned(opened: Iterable[Opened], rules: RuleSet, judges: Mapping[str, Judge]) -> list[Orphan]:
     """Return the alerts among ``opened``, as they were written down, that no judge watches over."""
     out: list[Orphan] = []
+    held: dict[str, Mapping[str, int]] = {}
     for one in opened:
-        judge = judges.get(one.rule)
-        if judge is None:
+        if one.rule not in held and one.rule in judges:
+            held[one.rule] = judges[one.rule].open()
+        if one.rule not in held:
             titles = [one.rule] * len(LANGUAGES)
             rule = _remembered(one.rule, ["expression", one.kind, one.severity, *titles])
             out.append(Orphan(rule, one.entity, one.onset_ms, "rule_changed"))
-        elif judge.open().get(one.entity) != one.onset_ms:
+        elif held[one.rule].get(one.entity) != one.onset_ms:
             out.append(Orphan(rules[one.rule], one.entity, one.onset_ms, "data_lost"))
     return out
 

@@ -75,8 +75,7 @@ class OfflineJudge:
         self._params = params
         kind = registry.catalog[rule.device]
         self._rows = registry.rows_of(rule.device)
-        self._place = np.full(len(registry), -1, dtype=np.intp)
-        self._place[self._rows] = np.arange(len(self._rows))
+        self._place = registry.places_in(self._rows)
         role = registry.role[self._rows]
         self._watched = np.ones(len(role), dtype=bool) if rule.role is None else role == kind.roles.index(rule.role)
         after = [params.after.of(report_s(kind, r)) for r in kind.roles]

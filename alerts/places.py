@@ -12,16 +12,14 @@ Places = npt.NDArray[np.signedinteger]
 
 def ids_of(registry: Registry, rows: Places) -> npt.NDArray[np.bytes_]:
     """Return the device ids of registry rows, as an array without objects."""
-    found: npt.NDArray[np.bytes_] = registry.columns.ids[rows]
-    return found
+    return registry.id_column(rows)
 
 
 def places_of(registry: Registry, rows: npt.NDArray[np.intp], ids: npt.NDArray[np.generic]) -> npt.NDArray[np.intp]:
     """Return for each saved id its place in ``rows`` (sorted registry rows), -1 where it has none."""
-    if np.array_equal(ids, registry.columns.ids[rows]):  # most often nothing has changed
+    if np.array_equal(ids, registry.id_column(rows)):  # most often nothing has changed
         return np.arange(len(rows))
-    now = registry.row
-    found = np.array([now.get(name.decode(), -1) for name in ids.tolist()], dtype=np.intp)
+    found = registry.rows_named(ids)
     if not len(rows):
         return np.full(len(found), -1, dtype=np.intp)
     place = np.minimum(np.searchsorted(rows, found), len(rows) - 1)

@@ -101,12 +101,12 @@ class Found:
     turn: Places
 
 
-class Book:
-    """The cycles of all stations of an engine, worked out once for all rules.
+class Stations:
+    """The stations of a kind whose wells are known, worked out once for all rules.
 
     Attributes:
         rows, ids: of the stations; ``index`` leads from a registry row to its place among them.
-        loaded: it has taken over a saved state.
+        entities: of each station, and then of each of its pumps: the station's own where the registry has no such pump.
     """
 
     def __init__(self, registry: Registry, kind: str) -> None:
@@ -116,15 +116,40 @@ class Book:
         able = np.array([_runs_pumps(registry.catalog[kind], role) for role in roles])
         self.rows = rows[has & able[registry.role[rows]]]
         self.ids = registry.ids_of(self.rows)
-        self.index = np.full(len(registry), -1, dtype=np.int64)
-        self.index[self.rows] = np.arange(len(self.rows))
+        self.index = registry.places_in(self.rows)
+        self.entities = [f"device:{one}" for one in self.ids] + self._pumps(registry, kind)
+
+    def _pumps(self, registry: Registry, kind: str) -> list[str]:
+        rows, place = registry.rows_of(kind), registry.group("cabinet")
+        rows = rows[~np.isnan(registry.fact("rated_current_a")[rows])]
+        held: dict[str, list[str]] = {}
+        for pump, code in zip(registry.ids_of(rows), place.code[rows].tolist(), strict=True):
+            if code >= 0 and place.names[code] != pump:
+                held.setdefault(place.names[code], []).append(pump)
+        out = []
+        for station in self.ids:
+            pumps = sorted(held.get(station, ()))
+            out += [f"device:{pumps[k] if k < len(pumps) else station}" for k in range(PUMPS)]
+        return out
+
+
+class Book:
+    """The cycles of all stations of an engine, worked out once for all rules.
+
+    Attributes:
+        loaded: it has taken over a saved state.
+    """
+
+    def __init__(self, registry: Registry, kind: str, stations: Stations) -> None:
+        self.index = stations.index
         names = ("well_area_m2", "start_level_m", "stop_level_m", "pump_rate_lps")
-        self.runs = Runs(len(self.rows))
-        self.cycles = Cycles(*(registry.fact(name)[self.rows] for name in names))
+        self.runs = Runs(len(stations.rows))
+        self.cycles = Cycles(*(registry.fact(name)[stations.rows] for name in names))
         self._wanted = Wanted(registry.catalog[kind], FIELDS)
         self.loaded = False
         self._batch: Batch | None = None
         self._found: Found | None = None
+        self.saved: State = {}  # of the present state, for the next rule that asks
 
     def take(self, batch: Batch) -> Found | None:
         """Return the cycles that a batch completes, None where there are none."""
@@ -137,6 +162,7 @@ class Book:
         mine = np.flatnonzero(at >= 0)
         if not len(mine):
             return None
+        self.saved = {}
         ended = self.runs.take(at[mine], batch.time_ms[mine], self._wanted.of(batch, mine))
         station = ended["station"]
         if not len(station):
@@ -156,12 +182,22 @@ class Book:
         station, pump, begin_ms, end_ms, number = whole
         return Found(station, pump, begin_ms, end_ms, figures, number)
 
+    def save(self) -> State:
+        """Return what is remembered, the same arrays for every rule that asks, not to be written to."""
+        if not self.saved:
+            for part, state in self.parts():
+                self.saved.update({f"{part}.{name}": column.copy() for name, column in state.items()})
+            for column in self.saved.values():
+                column.setflags(write=False)
+        return self.saved
+
     def parts(self) -> tuple[tuple[str, dict[str, npt.NDArray[Any]]], ...]:
         """Return what is remembered, by name."""
         return (("runs", self.runs.state), ("cycles", self.cycles.state))
 
 
 _BOOKS: WeakKeyDictionary[Fleet, dict[str, Book]] = WeakKeyDictionary()
+_STATIONS: WeakKeyDictionary[Registry, dict[str, Stations]] = WeakKeyDictionary()
 
 
 class PumpCycleJudge:
@@ -177,30 +213,17 @@ class PumpCycleJudge:
         self.rule_id, self.kinds, self.fingerprint = rule.id, (rule.device,), rule.fingerprint
         self.rule, self.registry, self.sky = rule, registry, sky
         self.params: Params = rule.params
-        self._own = Book(registry, rule.device)  # until the engine's own is met
-        self.ids = self._own.ids
-        self.entities = [f"device:{one}" for one in self.ids] + self._pumps()
+        self._stations = stations = _stations(registry, rule.device)
+        self._own: Book | None = None  # the engine's, once it was met
+        self.ids, self.entities = stations.ids, stations.entities
         p = self.params
         self.verdicts = Verdicts(len(self.entities), p.cycles, p.of, p.off_cycles, rule.for_ms, rule.keep_ms)
         self._facts = {
-            f.name: registry.fact(f.name)[self._own.rows]
+            f.name: registry.fact(f.name)[stations.rows]
             for f in registry.catalog[rule.device].facts
             if f.name in {*p.on.names, *(p.off.names if p.off else ())}
         }
         self.due_ms: int = NEVER
-
-    def _pumps(self) -> list[str]:
-        """Return the entity of every pump of every station; the station's own where the registry has no such pump."""
-        held: dict[str, list[str]] = {}
-        for row in self.registry.rows_of(self.rule.device):
-            asset = self.registry.assets[row]
-            if asset.cabinet and asset.id != asset.cabinet and "rated_current_a" in asset.facts:
-                held.setdefault(asset.cabinet, []).append(asset.id)
-        out = []
-        for station in self.ids:
-            pumps = sorted(held.get(station, ()))
-            out += [f"device:{pumps[k] if k < len(pumps) else station}" for k in range(PUMPS)]
-        return out
 
     def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:
         """Take in readings and judge the cycles that they complete."""
@@ -255,10 +278,15 @@ class PumpCycleJudge:
         """Return the engine's book; the first rule that meets it brings what it has loaded."""
         books = _BOOKS.setdefault(fleet, {})
         book = books.get(self.rule.device)
-        if book is None or (self._own.loaded and not book.loaded):
-            book = books[self.rule.device] = self._own
+        if book is None or (self._own is not None and self._own.loaded and not book.loaded):
+            book = books[self.rule.device] = self._mine()
         self._own = book
         return book
+
+    def _mine(self) -> Book:
+        if self._own is None:
+            self._own = Book(self.registry, self.rule.device, self._stations)
+        return self._own
 
     def open(self) -> Mapping[str, int]:
         """Return the entities with an open alert, with the onset of each."""
@@ -275,8 +303,7 @@ class PumpCycleJudge:
     def save(self) -> State:
         """Return the whole state, by device id."""
         kept: State = {"entity": np.array(self.ids, dtype=np.str_)}
-        for part, state in self._own.parts():
-            kept.update({f"{part}.{name}": column.copy() for name, column in state.items()})
+        kept |= self._mine().save()
         count = len(self.ids)
         for name, column in self.verdicts.state.items():
             kept[f"station.{name}"] = column[:count].copy()
@@ -286,8 +313,9 @@ class PumpCycleJudge:
     def load(self, state: State) -> None:
         """Take over a saved state; stations that are gone are let go."""
         at, place = matching(self.ids, state["entity"])
-        self._own.loaded = True
-        for part, columns in self._own.parts():
+        book = self._mine()
+        book.loaded, book.saved = True, {}
+        for part, columns in book.parts():
             take_over(columns, state, f"{part}.", at, place)
         count, verdicts = len(self.ids), self.verdicts.state
         take_over({name: column[:count] for name, column in verdicts.items()}, state, "station.", at, place)
@@ -305,6 +333,13 @@ class _Sheet:
 
     def __call__(self, name: str) -> Floats:
         return self._figures[name] if name in self._figures else self._facts[name][self._station]
+
+
+def _stations(registry: Registry, kind: str) -> Stations:
+    kinds = _STATIONS.setdefault(registry, {})
+    if kind not in kinds:
+        kinds[kind] = Stations(registry, kind)
+    return kinds[kind]
 
 
 def _runs_pumps(kind: Kind, role: str) -> bool:

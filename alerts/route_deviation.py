@@ -57,8 +57,7 @@ class RouteDeviationJudge:
         params = replace(given, for_ms=rule.for_ms or given.for_ms, keep_ms=rule.keep_ms or given.keep_ms)
         permits = _by_truck(registry, rule)
         self.rows = np.array(sorted(permits), dtype=np.int64)
-        self.index = np.full(len(registry), -1, dtype=np.int64)
-        self.index[self.rows] = np.arange(len(self.rows))
+        self.index = registry.places_in(self.rows)
         self.permits = [permits[int(row)] for row in self.rows]
         self.watch = RouteWatch(self.permits, sky.local_minute, params)
         self.due_ms: int = NEVER

@@ -52,8 +52,7 @@ class TruckJudge:
         self.rule, self.rule_id, self.kinds, self.fingerprint = rule, rule.id, (rule.device,), rule.fingerprint
         self.registry, self.sky = registry, sky
         self.rows = registry.rows_of(rule.device, rule.role) if rows is None else rows
-        self.index = np.full(len(registry), -1, dtype=np.int64)
-        self.index[self.rows] = np.arange(len(self.rows))
+        self.index = registry.places_in(self.rows)
         self.samples = 0
         self._names = (*USUAL, *self.WANTED)
         n = len(self.rows)

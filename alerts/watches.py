@@ -19,7 +19,8 @@ _STORED = ("alerted", "since_ms", "back_ms", "onset_ms", "heard_ms", "count")
 class Watches:
     """One rule's devices: a condition that has held for so long and in so many readings, and its end.
 
-    Times are those of the readings; a device that says nothing waits.
+    Times are those of the readings; a device that says nothing waits. Columns are written to only where something
+    changes: memory of a city in which all is well is never touched.
 
     Args:
         count: devices.
@@ -48,21 +49,39 @@ class Watches:
             now_ms: host time.
         """
         alerted = self.alerted[at]
-        self.heard_ms[at] = now_ms
-        waits = on & ~alerted
-        since = np.where(waits, np.where(self.since_ms[at] == 0, time_ms, self.since_ms[at]), 0)
-        count = np.where(waits, self.count[at] + 1, 0)
-        fire = waits & (time_ms - since >= self._for_ms) & (count >= self._samples)
-        self.since_ms[at], self.count[at] = np.where(fire, 0, since), np.where(fire, 0, count)
-        ends = off & alerted
-        back = np.where(ends, np.where(self.back_ms[at] == 0, time_ms, self.back_ms[at]), 0)
-        clear = ends & (time_ms - back >= self._keep_ms)
-        self.back_ms[at] = np.where(clear, 0, back)
-        self.alerted[at] = (alerted | fire) & ~clear
-        self.onset_ms[at[fire]] = since[fire]
-        if self.alerted.any():
+        self.heard_ms[at[alerted]] = now_ms
+        fired = self._wait(at, time_ms, on & ~alerted)
+        cleared = self._end(at, time_ms, alerted, off)
+        self.alerted[at[fired]], self.alerted[at[cleared]] = True, False
+        self.heard_ms[at[fired]] = now_ms
+        if len(fired):
             self.due_ms = min(self.due_ms, now_ms + self._lost_ms)
-        return np.flatnonzero(fire), np.flatnonzero(clear)
+        return fired, cleared
+
+    def _wait(self, at: Places, time_ms: Ints, waits: Mask) -> Places:
+        """Return which of the readings end a wait with an alert."""
+        idle = at[~waits & (self.since_ms[at] != 0)]
+        self.since_ms[idle] = self.count[idle] = 0
+        rows = np.flatnonzero(waits)
+        place, now = at[rows], time_ms[rows]
+        since, count = self.since_ms[place], self.count[place] + 1
+        since = np.where(since == 0, now, since)
+        fire = (now - since >= self._for_ms) & (count >= self._samples)
+        self.since_ms[place], self.count[place] = np.where(fire, 0, since), np.where(fire, 0, count)
+        self.onset_ms[place[fire]] = since[fire]
+        return rows[fire]
+
+    def _end(self, at: Places, time_ms: Ints, alerted: Mask, off: Mask) -> Places:
+        """Return which of the readings end an alert."""
+        again = at[alerted & ~off]
+        self.back_ms[again] = 0
+        rows = np.flatnonzero(alerted & off)
+        place, now = at[rows], time_ms[rows]
+        back = self.back_ms[place]
+        back = np.where(back == 0, now, back)
+        clear = now - back >= self._keep_ms
+        self.back_ms[place] = np.where(clear, 0, back)
+        return rows[clear]
 
     def begin(self, place: int, onset_ms: int, now_ms: int) -> None:
         """Open an alert that does not follow from a reading."""
@@ -94,12 +113,15 @@ class Watches:
             yield place, int(self.since_ms[place])
 
     def save(self, at: Places) -> State:
-        """Return what is remembered of some devices."""
-        return {name: getattr(self, name)[at] for name in _STORED}
+        """Return what is remembered of some devices: of those that wait or have an alert, most have neither."""
+        busy = np.flatnonzero(self.alerted[at] | (self.since_ms[at] != 0)).astype(np.int32)
+        return {"busy": busy} | {name: getattr(self, name)[at[busy]] for name in _STORED}
 
     def load(self, state: State, found: Places, here: Mask) -> None:
         """Take over what :meth:`save` returned, of devices that now stand at ``found``, where ``here``."""
+        busy = np.asarray(state.get("busy", np.arange(len(found)))).astype(np.intp)
+        here = here[busy]
         for name in _STORED:
-            getattr(self, name)[found[here]] = state[name][here]
+            getattr(self, name)[found[busy][here]] = state[name][here]
         left = self.heard_ms[self.alerted]
         self.due_ms = int(left.min()) + self._lost_ms if len(left) else NEVER_AGAIN

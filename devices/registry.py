@@ -5,6 +5,7 @@ A device's row is given once and never again to another; it is the number that b
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -115,9 +116,12 @@ class Registry:
         self.kind, self.role = _numbers(catalog, columns)
         self.columns = columns.with_coded("grid", self._grid(columns))
         self.assets = Assets(self.columns)
-        self.row: Mapping[str, int] = Index(columns.ids)
+        self._index = Index(columns.ids)
+        self.row: Mapping[str, int] = self._index
         self._groups: dict[str, Grouping] = {}
         self._rows: dict[tuple[str, str | None], npt.NDArray[np.intp]] = {}
+        self._places: dict[bytes, npt.NDArray[np.intp]] = {}
+        self._ids: dict[tuple[str, str | None], npt.NDArray[np.bytes_]] = {}
 
     def __len__(self) -> int:
         return len(self.columns)
@@ -131,6 +135,21 @@ class Registry:
         """Return the device ids of rows."""
         names: list[bytes] = self.columns.ids[rows].tolist()
         return [name.decode() for name in names]
+
+    def id_column(self, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.bytes_]:
+        """Return the device ids of rows; one array for all who ask for a whole kind or role, not to be written to."""
+        for key, whole in self._rows.items():
+            if len(whole) == len(rows) and np.array_equal(whole, rows):
+                if key not in self._ids:
+                    self._ids[key] = self.columns.ids[whole]
+                    self._ids[key].setflags(write=False)
+                return self._ids[key]
+        found: npt.NDArray[np.bytes_] = self.columns.ids[rows]
+        return found
+
+    def rows_named(self, ids: npt.NDArray[np.generic]) -> npt.NDArray[np.intp]:
+        """Return the row of each device id, -1 for unknown ones."""
+        return self._index.find(ids)
 
     def fact(self, name: str) -> npt.NDArray[np.float64]:
         """Return a fact as a column over all rows, NaN where unknown; made anew each time, so keep what you need."""
@@ -158,6 +177,19 @@ class Registry:
             rows = self._rows[kind, role] = np.flatnonzero(chosen)
             rows.setflags(write=False)
         return rows
+
+    def places_in(self, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+        """Return the place of every row of the registry in ``rows``, -1 where it is not among them.
+
+        One array for all who ask with the same rows, not to be written to.
+        """
+        key = hashlib.blake2b(rows.tobytes()).digest()
+        places = self._places.get(key)
+        if places is None:
+            places = self._places[key] = np.full(len(self), -1, dtype=np.intp)
+            places[rows] = np.arange(len(rows))
+            places.setflags(write=False)
+        return places
 
     def _centre(self) -> tuple[float, float]:
         known = ~(np.isnan(self.lon) | np.isnan(self.lat))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -207,8 +207,9 @@ class Watch:
         """
         try:
             await asyncio.to_thread(self.journal.sync)
-            position, arrays = self.position, self.remembered()
-            await asyncio.to_thread(snapshot.save, self.settings.data / "snapshots", position, arrays)
+            position = self.position
+            draft = snapshot.Draft(self.settings.data / "snapshots", position, self.remembered())
+            await asyncio.to_thread(draft.finish)
         except (JournalError, OSError) as trouble:
             if not self.pulse.snapshot_trouble:
                 log.warning("no snapshot can be written: the one before stays", why=str(trouble))
@@ -294,9 +295,11 @@ class Watch:
         lost = self.engine.compare(of_rules)
         return lost + self.incidents.compare(opened, [row.as_change() for row in incidents])
 
-    def remembered(self) -> dict[str, npt.NDArray[np.generic]]:
-        """Return everything that a restart must not forget, as named arrays."""
-        return {**self.engine.save(), **self.incidents.save(), **self.gaps.save()}
+    def remembered(self) -> Iterator[tuple[str, npt.NDArray[np.generic]]]:
+        """Yield everything that a restart must not forget, as named arrays, each made when it is asked for."""
+        yield from self.engine.parts()
+        yield from self.incidents.save().items()
+        yield from self.gaps.save().items()
 
     async def _decide(self, changes: Decided, now_ms: int) -> None:
         """Commit what follows from a group; a database that is locked, full or away is asked until it takes it.

@@ -1,56 +1,109 @@
 """Named arrays in one file with a number that says what they belong to, and a checksum over all of it.
 
-Written piece by piece and read piece by piece, so that a large city's state is not held in memory again.
+Written array by array and read array by array, so that a large city's state is not held in memory again: what is
+written stands in the file's pages until :meth:`Draft.finish` brings it to the disk, piece by piece.
 """
 
 from __future__ import annotations
 
-import io
+import json
+import mmap
 import os
 import struct
-import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Arrays = dict[str, npt.NDArray[np.generic]]
+Array = npt.NDArray[np.generic]
+Arrays = Mapping[str, Array]
 
-_HEAD = struct.Struct("<4sQQI")  # mark, number, length, CRC32 of body, number and length
-_PIECE = 1 << 20
+_HEAD = struct.Struct("<4sQQQI")  # mark, number, length of the arrays, length of the table, CRC32 of all of it
+_PIECE = 8 << 20  # brought to the disk at once: a journal's fsync waits behind no more of it; a multiple of a page
 
 
-def write(path: Path, mark: bytes, number: int, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
+class Draft:
+    """A file that is being written: quickly what it holds, then slowly its way to the disk.
+
+    Args:
+        path: written over.
+        mark, number: of the file.
+        arrays: taken one after the other; none is kept. Of those that cannot be written to, one that comes again is
+            written once.
+
+    Raises:
+        OSError: the disk refused.
+        TypeError: an array of objects.
+    """
+
+    def __init__(self, path: Path, mark: bytes, number: int, arrays: Iterable[tuple[str, Array]]) -> None:
+        self._mark, self._number = mark, number
+        self._file = path.open("w+b", buffering=0)
+        try:
+            table, self._length = self._put(arrays)
+            self._table = len(table)
+            _write(self._file.fileno(), memoryview(table), _HEAD.size + self._length)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def finish(self) -> None:
+        """Seal what was written and bring it to the disk; may be called in another thread. Raises OSError."""
+        with self._file as file:
+            head = (self._mark, self._number, self._length, self._table)
+            total = _HEAD.size + self._length + self._table
+            crc = zlib.crc32(_HEAD.pack(*head, 0))
+            for place in range(0, total, _PIECE):
+                with mmap.mmap(file.fileno(), min(_PIECE, total - place), offset=place) as piece:
+                    crc = zlib.crc32(memoryview(piece)[_HEAD.size :] if not place else piece, crc)
+                    piece.flush()
+            _write(file.fileno(), memoryview(_HEAD.pack(*head, crc)), 0)
+            os.fsync(file.fileno())
+
+    def _put(self, arrays: Iterable[tuple[str, Array]]) -> tuple[bytes, int]:
+        table: dict[str, tuple[int, str, tuple[int, ...]]] = {}
+        shared: dict[int, tuple[Array, str]] = {}
+        length = 0
+        for name, array in arrays:
+            if array.dtype.hasobject:
+                raise TypeError(f"{name}: an array of objects cannot be written")
+            if not array.flags.writeable and shared.setdefault(id(array), (array, name))[1] != name:
+                table[name] = table[shared[id(array)][1]]
+                continue
+            table[name] = (length, array.dtype.str, array.shape)
+            if array.nbytes:
+                data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+                _write(self._file.fileno(), data.data, _HEAD.size + length)
+            length += array.nbytes
+        return json.dumps(table).encode(), length
+
+
+def write(path: Path, mark: bytes, number: int, arrays: Arrays) -> None:
     """Write arrays and bring them to the disk. Raises OSError; what was written so far is no whole file then."""
-    with path.open("wb") as file:
-        file.write(bytes(_HEAD.size))
-        body = _Body(file)
-        np.savez(body, allow_pickle=False, **dict(arrays))
-        file.seek(0)
-        file.write(_HEAD.pack(mark, number, body.length, _sealed(body.crc, number, body.length)))
-        file.flush()
-        os.fsync(file.fileno())
+    Draft(path, mark, number, arrays.items()).finish()
 
 
 def read(path: Path, mark: bytes) -> tuple[int, Arrays] | None:
-    """Return number and arrays, None where the file is absent, of another mark, or not as it was written."""
+    """Return number and arrays, None where the file is absent, of another mark, or not as it was written.
+
+    The file is held open until the arrays are let go: it may be replaced meanwhile.
+    """
     try:
-        with path.open("rb") as file:
-            found_mark, number, length, checksum = _HEAD.unpack(file.read(_HEAD.size))
-            if found_mark != mark:
+        with path.open("rb", buffering=0) as file:
+            found_mark, number, length, table, checksum = _HEAD.unpack(file.read(_HEAD.size))
+            if found_mark != mark or os.fstat(file.fileno()).st_size != _HEAD.size + length + table:
                 return None
-            crc = found = 0
+            crc = zlib.crc32(_HEAD.pack(found_mark, number, length, table, 0))
             while piece := file.read(_PIECE):
-                crc, found = zlib.crc32(piece, crc), found + len(piece)
-            if found != length or _sealed(crc, number, length) != checksum:
+                crc = zlib.crc32(piece, crc)
+            if crc != checksum:
                 return None
-            file.seek(_HEAD.size)
-            with np.load(file, allow_pickle=False) as arrays:
-                return number, {name: arrays[name] for name in arrays.files}
-    except (OSError, struct.error, ValueError, zipfile.BadZipFile):
+            names = json.loads(os.pread(file.fileno(), table, _HEAD.size + length))
+            return number, _Kept(os.dup(file.fileno()), names)
+    except (OSError, struct.error, ValueError):
         return None
 
 
@@ -58,33 +111,43 @@ def number_of(path: Path, mark: bytes) -> int | None:
     """Return the number that a file says it has, without reading it all; None where it is none of ours."""
     try:
         with path.open("rb") as file:
-            found_mark, number, _, _ = _HEAD.unpack(file.read(_HEAD.size))
+            found_mark, number, *_ = _HEAD.unpack(file.read(_HEAD.size))
     except (OSError, struct.error):
         return None
     return int(number) if found_mark == mark else None
 
 
-def _sealed(crc: int, number: int, length: int) -> int:
-    return zlib.crc32(struct.pack("<QQ", number, length), crc)
+class _Kept(Mapping[str, Array]):
+    """The arrays of a file, each read when it is asked for."""
+
+    def __init__(self, handle: int, table: Mapping[str, tuple[int, str, list[int]]]) -> None:
+        self._handle, self._table = handle, table
+
+    def __del__(self) -> None:
+        os.close(self._handle)
+
+    def __getitem__(self, name: str) -> Array:
+        place, kind, shape = self._table[name]
+        array: npt.NDArray[Any] = np.empty(shape, dtype=kind)
+        view, done = array.reshape(-1).view(np.uint8).data if array.nbytes else memoryview(b""), 0
+        while done < array.nbytes:
+            got = os.preadv(self._handle, [view[done:]], _HEAD.size + place + done)
+            if not got:
+                raise OSError(f"{name}: the file has become shorter")
+            done += got
+        return array
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._table
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._table)
+
+    def __len__(self) -> int:
+        return len(self._table)
 
 
-class _Body:
-    """Passes on what is written, with its length and checksum."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self.crc = self.length = 0
-        self._file = file
-
-    def write(self, data: bytes) -> int:
-        """Write on."""
-        self.crc = zlib.crc32(data, self.crc)
-        self.length += memoryview(data).nbytes
-        return self._file.write(data)
-
-    def flush(self) -> None:
-        """Hand on what is waiting."""
-        self._file.flush()
-
-    def read(self, _: int = -1) -> bytes:
-        """Refuse; numpy asks whether there is such a method, no more."""
-        raise io.UnsupportedOperation("only written to")
+def _write(handle: int, data: memoryview, place: int) -> None:
+    while data:
+        written = os.pwrite(handle, data, place)
+        data, place = data[written:], place + written

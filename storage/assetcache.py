@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy.typing as npt
 from devices.assetcolumns import Coded, Columns, Sparse, Texts
 from storage import arrayfile
 
-_MARK = b"LLR1"  # the digit is of the file's form
+_MARK = b"LLR2"  # the digit is of the file's form
 
 
 def read(path: Path, stamp: int) -> Columns | None:
@@ -58,7 +59,7 @@ def _packed(columns: Columns) -> dict[str, npt.NDArray[Any]]:
     return out
 
 
-def _unpacked(found: dict[str, npt.NDArray[Any]]) -> Columns:
+def _unpacked(found: Mapping[str, npt.NDArray[Any]]) -> Columns:
     coded = {}
     for name in (key.removeprefix("code.") for key in found if key.startswith("code.")):
         ends = found[f"ends.{name}"].tolist()

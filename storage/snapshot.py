@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from storage import arrayfile
-from storage.arrayfile import Arrays
+from storage.arrayfile import Array, Arrays
 from storage.segments import sync_folder
 
 KEPT = 2  # the newest, and one to fall back on
-_MARK = b"LLS2"
+_MARK = b"LLS3"
 
 
-def save(folder: Path, position: int, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
-    """Write a snapshot so that a crash leaves the old one or the new one, never a mixture; keeps the newest two.
+class Draft:
+    """A snapshot that is being written: a crash leaves the old one or the new one, never a mixture.
+
+    All of it is in the file, though not yet on the disk, when this returns: what is remembered may change again.
 
     Args:
         folder: made when absent.
@@ -27,18 +26,34 @@ def save(folder: Path, position: int, arrays: Mapping[str, npt.NDArray[np.generi
     Raises:
         OSError: the disk refused; the snapshots before stay as they are.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"snapshot-{_number(folder) + 1:012d}.snap"
-    draft = target.with_suffix(".draft")
-    try:
-        arrayfile.write(draft, _MARK, position, arrays)
-        draft.replace(target)
-        sync_folder(folder)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise
-    for old in sorted(folder.glob("snapshot-*.snap"))[:-KEPT]:
-        old.unlink(missing_ok=True)
+
+    def __init__(self, folder: Path, position: int, arrays: Iterable[tuple[str, Array]]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._target = folder / f"snapshot-{_number(folder) + 1:012d}.snap"
+        self._path = self._target.with_suffix(".draft")
+        try:
+            self._file = arrayfile.Draft(self._path, _MARK, position, arrays)
+        except OSError:
+            self._path.unlink(missing_ok=True)
+            raise
+
+    def finish(self) -> None:
+        """Bring it to the disk, slowly, and make it the newest; two are kept. Raises OSError as above."""
+        try:
+            self._file.finish()
+            self._path.replace(self._target)
+            sync_folder(self._folder)
+        except OSError:
+            self._path.unlink(missing_ok=True)
+            raise
+        for old in sorted(self._folder.glob("snapshot-*.snap"))[:-KEPT]:
+            old.unlink(missing_ok=True)
+
+
+def save(folder: Path, position: int, arrays: Arrays) -> None:
+    """Write a snapshot at once. Raises OSError."""
+    Draft(folder, position, arrays.items()).finish()
 
 
 def load(folder: Path) -> tuple[int, Arrays] | None:

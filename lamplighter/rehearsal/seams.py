@@ -28,7 +28,7 @@ from simulators.stage.disk import StagedDisk
 from simulators.stage.loop import VirtualLoop
 from simulators.stage.phone import StagedPhones
 from simulators.stage.store import StagedStore
-from storage import arrayfile, database, journal, recovery, segments, shipper
+from storage import arrayfile, database, journal, journal_disk, recovery, segments, shipper
 from storage.shipper import wait_s
 
 
@@ -77,6 +77,7 @@ def on_stage(
 
     places: list[tuple[Any, Mapping[str, Any]]] = [
         (journal, {"os": disk}),
+        (journal_disk, {"os": disk}),
         (segments, {"os": disk}),
         (arrayfile, {"os": disk}),
         (recovery, {"os": disk}),

@@ -25,7 +25,7 @@ POINTS = {  # step: module, class or nothing, method
     "judge": ("alerts.engine", "Engine", "step"),
     "commit": ("storage.operations", "Operations", "commit"),
     "acknowledge": ("ingest.session", "Session", "acknowledge"),
-    "snapshot": ("storage.snapshot", "", "save"),
+    "snapshot": ("storage.snapshot", "Draft", "finish"),
     "store.write": ("storage.sqlite", "SqliteStore", "write"),
     "ship": ("storage.operations", "Operations", "ship"),
     "send": ("alerts.delivery", "", "send"),

@@ -225,7 +225,7 @@ def test_a_snapshot_that_found_no_room_is_tried_again_soon(tmp_path: Path, monke
     async def scene(house: House) -> list[float]:
         now_s = asyncio.get_running_loop().time()
         with monkeypatch.context() as patch:
-            patch.setattr(snapshot, "save", full)
+            patch.setattr(snapshot, "Draft", full)
             await house.watch.save()
         waits = [house.watch._next_snapshot_s - now_s]
         assert house.watch.pulse.snapshot_trouble
