@@ -87,8 +87,13 @@ def run_backtest(settings: Settings, asked: Asked, now_ms: int) -> int:
         return 0
     if len(found) > 1:
         show_difference(console, compare(found[1], found[0]), zone)
-    else:
+    elif found[0]:
         show_alerts(console, found[0], zone)
+    if not tests[0].readings:
+        span = f"{_clock(from_ms, zone)} and {_clock(until_ms, zone)}"
+        console.print(f"between {span} the store holds no reading that these rules ask for", soft_wrap=True)
+    elif not any(found):
+        console.print("nothing would have been told")
     console.print(_summary(tests[0].readings, len(found[0]), spent, strangers), markup=False, soft_wrap=True)
     return 0
 

@@ -178,6 +178,8 @@ def score(
     from lamplighter.score_command import Asked, run_score
     from lamplighter.settings import shipped
 
+    if small and medium:
+        raise ConfigError(["--small, --medium: one of them"])
     size = "small" if small else "medium" if medium else "full"
     named = against or ("shipped" if rules is not None else "none")
     other = {"none": None, "shipped": shipped("rules.yaml")}.get(named, Path(named))

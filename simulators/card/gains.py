@@ -120,7 +120,7 @@ def _by(said: Sequence[Said], first: int) -> str:
 
 
 def rule_gains(ours: Card, other: Card, rules: tuple[RuleSet, RuleSet], found: Gains) -> list[RuleGain]:
-    """Return the rules that differ, the new and the changed ones first.
+    """Return the rules that differ, the new and the changed ones first; of those that are gone only what had spoken.
 
     Args:
         ours, other: the cards of both sets.
@@ -137,7 +137,8 @@ def rule_gains(ours: Card, other: Card, rules: tuple[RuleSet, RuleSet], found: G
             name, state, *_both(now.get(name), before.get(name)), _of(found.found, name), _of(found.lost, name),
             median(spans) / 1000 if spans else None, len(spans),
         )  # fmt: skip
-        if state != SAME or one.found or one.lost or spans or _figures(one.precision) != _figures(one.before):
+        otherwise = one.found or one.lost or spans or _figures(one.precision) != _figures(one.before)
+        if state in (NEW, CHANGED) or otherwise:
             out.append(one)
     order = [NEW, CHANGED, GONE, SAME]
     return sorted(out, key=lambda one: order.index(one.state))

@@ -13,7 +13,7 @@ from alerts.rules import load_rules
 from devices.kinds import Catalog
 from devices.yamlfile import ConfigError
 from lamplighter.progress import left_words
-from lamplighter.score_command import known_kinds
+from lamplighter.score_command import Asked, known_kinds, make
 from lamplighter.score_play import play_all
 from lamplighter.settings import load_settings
 from simulators.card import plan
@@ -240,3 +240,46 @@ def test_the_chinese_page_has_the_same_tables_and_the_same_figures(files: Files,
     heads = [line for line in pages[1].splitlines() if line.startswith("#")]
     assert all(re.search(r"[一-鿿]", head) for head in heads)
     assert "| `gas_h2s` | 修改 |" in pages[1]
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_rule_that_is_gone_is_named_only_where_it_had_spoken(files: Files, catalog: Catalog) -> None:
+    (files.against or files.rules).write_text(RULES, encoding="utf-8")
+    files.rules.write_text("rules:\n" + WARM.replace("finds: [fire_below]", "enabled: true"), encoding="utf-8")
+    against = report_of(files, catalog, deal(JOB, files, catalog, lambda: 0.0)).against
+    assert against is not None
+    assert [(one.rule, one.state) for one in against.gains] == [
+        ("cover_hot", "new"),
+        ("cover_battery", "gone"),
+        ("gas_h2s", "gone"),
+    ]
+    (files.against or files.rules).write_text(SLOW, encoding="utf-8")
+    against = report_of(files, catalog, deal(JOB, files, catalog, lambda: 0.0)).against
+    assert against is not None
+    assert [one.rule for one in against.gains] == ["cover_hot", "cover_battery"]
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_full_card_that_is_broken_off_says_so_and_is_finished_by_the_same_command(
+    files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(plan.FULL, "manholes", Share(Size(4, 1, 1), 3, 0))
+    settings = load_settings(None).model_copy(update={"data": tmp_path / "data", "rules": files.rules})
+    asked = Asked("A", "full", ("manholes",), 1, None, baselines=False, keep=True)
+    played: list[int] = []
+
+    def deal_two(job: Job, *more: object) -> Dealt:
+        if len(played) == 2:
+            raise KeyboardInterrupt
+        played.append(job.seed)
+        return deal(job, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("lamplighter.score_play.deal", deal_two)
+    with pytest.raises(KeyboardInterrupt):
+        make(settings, asked)
+    assert "2 of 3 courses are kept in" in capsys.readouterr().err
+    monkeypatch.setattr("lamplighter.score_play.deal", lambda job, *more: played.append(job.seed) or deal(job, *more))
+    report = make(settings, asked)
+    assert sorted(played) == [1000, 1001, 1002], "each course was played once"
+    assert report.card.total.recall.of == 3
+    assert list((tmp_path / "data" / "score").iterdir()) == []
