@@ -157,8 +157,8 @@ def _family(name: str, w: Words) -> str:
 
 def _kinds(report: Report, w: Words) -> str:
     """Return two tables a family: what was found, and how soon."""
-    found = ("kind of fault", "must be said by", "faults", "recall", "proof")
-    found = (*found, "precision of that rule", "incidents a fault")
+    last = ("precision of that rule", "incidents a fault")
+    found = ("kind of fault", "must be said by", "faults", "recall", "proof", *last)
     soon = ("kind of fault", "delay 50 % / 95 % / most", "limit", "95 % since it began", "alerts a fault", "overlap")
     parts, floor = [f"## {w('By kind of fault')}"], report.floors["recall"]
     for family in dict.fromkeys(one.family for one in report.card.kinds):
