@@ -24,6 +24,7 @@ from devices.sky import Sky
 from devices.transition import ACTIVE, CLEARED, Transition, alert_id
 
 NAME = "places.found"
+LONGEST = 4  # windows: who is in trouble for longer without anybody following is so by itself
 NAMED = 3  # trucks that a message names one by one
 _MORE = {"en": " and {count} more", "zh": " 等"}
 _JOIN = {"en": ", ", "zh": "、"}
@@ -32,7 +33,7 @@ _OVER = {"en": "Cleared: {title}; lasted {minutes} min", "zh": "【解除】{tit
 
 @dataclass(slots=True)
 class Begun:
-    """One alert that began at a place: its id, of which device and name, where (metres), and when."""
+    """One alert that began at a place: its id, of which device and name, where (metres), when, and if it is open."""
 
     alert: str
     entity: str
@@ -40,6 +41,7 @@ class Begun:
     place: tuple[float, float]
     at_ms: int
     onset_ms: int
+    open: bool = True
 
 
 @dataclass(slots=True)
@@ -51,9 +53,10 @@ class Area:
         node: its entity, a 100 m cell.
         place: middle, metres east and north of the city's centre.
         onset_ms: when the first began there.
-        at_ms: when the latest did.
+        at_ms: when the latest did, or ended.
         district: of the first.
-        members: ids of the alerts that it explains.
+        begun_ms: when the latest began.
+        members: ids of the alerts that it explains, and whether they are open.
         devices: entities that they are of.
     """
 
@@ -63,7 +66,8 @@ class Area:
     onset_ms: int
     at_ms: int
     district: str
-    members: dict[str, None] = field(default_factory=dict)
+    begun_ms: int
+    members: dict[str, bool] = field(default_factory=dict)
     devices: dict[str, None] = field(default_factory=dict)
 
 
@@ -94,25 +98,34 @@ class Places:
         self._of: dict[str, str] = {}
         self.taken: list[str] = []
 
-    def look(self, told: Iterable[Transition], now_ms: int) -> list[Transition]:
-        """Take in what begins and nothing else explains; return the alerts on places that begin or end now."""
+    def look(self, told: Iterable[Transition], ended: Iterable[str], now_ms: int) -> list[Transition]:
+        """Take in what begins and nothing else explains; return the alerts on places that begin or end now.
+
+        Args:
+            told: alerts that begin.
+            ended: ids of alerts that are over.
+            now_ms: host time.
+        """
         self.taken = []
         if not self._causes:
             return []
-        out = list(self._over(now_ms))
+        out: list[Transition] = []
         fresh = [one for one in told if one.state == ACTIVE and self._wanted.get(one.rule)]
         for one in sorted(fresh, key=lambda one: (one.at_ms, one.rule, one.entity, one.onset_ms)):
             for cause in self._wanted[one.rule]:
                 if cause.fits(one.values) and not (isnan(one.lon) or isnan(one.lat)):
                     out += self._take(cause, one)
-        return out
+        for alert in ended:
+            self._end(alert, now_ms)
+        return [*out, *self._over(now_ms)]
 
     @property
     def next_ms(self) -> int:
         """Return when a place may be over by the passing of time."""
         windows = {cause.name: cause.window_ms for cause in self._causes}
-        ends = [area.at_ms + windows[name] for name, held in self._areas.items() for area in held]
-        return min(ends, default=NEVER_AGAIN)
+        return min(
+            (_end_ms(area, windows[name]) for name, held in self._areas.items() for area in held), default=NEVER_AGAIN
+        )
 
     def parent(self, alert: str) -> str:
         """Return the alert on the place at which another began; empty where that has no cause of its own."""
@@ -136,9 +149,16 @@ class Places:
         held[:] = [before for before in held if before not in near]
         yield self._open(cause, near, one)
 
+    def _end(self, alert: str, now_ms: int) -> None:
+        for area in (area for held in self._areas.values() for area in held if alert in area.members):
+            area.members[alert], area.at_ms = False, now_ms
+        for one in (one for held in self._begun.values() for one in held if one.alert == alert):
+            one.open = False
+
     def _join(self, area: Area, begun: Begun) -> None:
-        area.members[begun.alert] = area.devices[begun.entity] = None
-        area.at_ms = max(area.at_ms, begun.at_ms)
+        area.members[begun.alert] = begun.open
+        area.devices[begun.entity] = None
+        area.at_ms = area.begun_ms = max(area.begun_ms, begun.at_ms)
         self._of[begun.alert] = area.alert
         self.taken.append(begun.alert)
 
@@ -146,7 +166,7 @@ class Places:
         middle = np.mean([one.place for one in near], axis=0)
         place = float(middle[0]), float(middle[1])
         node, onset_ms = f"grid:{grid_cell(*place)}", min(one.onset_ms for one in near)
-        area = Area(alert_id(SAME_PLACE, node, onset_ms), node, place, onset_ms, last.at_ms, last.district)
+        area = Area(alert_id(SAME_PLACE, node, onset_ms), node, place, onset_ms, last.at_ms, last.district, 0)
         for one in near:
             self._join(area, one)
         self._areas.setdefault(cause.name, []).append(area)
@@ -181,11 +201,11 @@ class Places:
         )  # fmt: skip
 
     def _over(self, now_ms: int) -> Iterator[Transition]:
-        """End what nothing has joined for as long as is looked back."""
+        """End what nothing has joined for as long as is looked back, and of which all is over, or far longer."""
         for cause in self._causes:
             for area in list(self._areas.get(cause.name, ())):
-                area.at_ms = min(area.at_ms, now_ms)  # the host's clock was set back
-                if now_ms - area.at_ms < cause.window_ms:
+                area.at_ms, area.begun_ms = min(area.at_ms, now_ms), min(area.begun_ms, now_ms)  # a clock set back
+                if now_ms < _end_ms(area, cause.window_ms):
                     continue
                 self._areas[cause.name].remove(area)
                 for alert in area.members:
@@ -208,3 +228,9 @@ class Places:
         self._begun = {name: held for name, held in begun.items() if name in known}
         self._areas = {name: held for name, held in areas.items() if name in known}
         self._of = {one: area.alert for held in self._areas.values() for area in held for one in area.members}
+
+
+def _end_ms(area: Area, window_ms: int) -> int:
+    """Return when a place is over: so long after the last is, or four times as long after the last began."""
+    last_ms = area.begun_ms + LONGEST * window_ms
+    return last_ms if any(area.members.values()) else min(area.at_ms + window_ms, last_ms)

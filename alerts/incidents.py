@@ -93,7 +93,7 @@ class Incidents:
         step.gone = [unremembered(one, self._rules.get(one.cause), now_ms) for one in lost]
         fresh = [self._enter(one, step) for one in ordered(told, ACTIVE)]
         self._explain(fresh, step)
-        told = [*told, *self._place(fresh, step)]
+        told = [*told, *self._place(fresh, [one.alert_id for one in told if one.state == CLEARED], step)]
         for member in fresh:
             if member.heads:
                 self._gathering.gather(member, step)
@@ -122,9 +122,9 @@ class Incidents:
             for child in self._explaining.explained(member, members):
                 self._put_under(child, member.id, step)
 
-    def _place(self, fresh: list[Member], step: Step) -> list[Transition]:
+    def _place(self, fresh: list[Member], ended: Sequence[str], step: Step) -> list[Transition]:
         """Put alerts that begin near each other under that of their place; return what begins and ends of places."""
-        found = self.places.look([one.begun for one in fresh if one.heads], step.now_ms)
+        found = self.places.look([one.begun for one in fresh if one.heads], ended, step.now_ms)
         fresh += [self._enter(one, step) for one in ordered(found, ACTIVE)]
         for member in (self.memory.members.get(name) for name in self.places.taken):
             if member is not None and not member.by:

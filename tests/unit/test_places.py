@@ -130,13 +130,19 @@ def test_one_truck_that_leaves_its_way_thrice_is_no_closed_road() -> None:
     assert desk.of_place() == []
 
 
-def test_a_place_is_over_an_hour_after_the_last_and_who_is_still_off_its_way_is_told_then() -> None:
+def test_a_place_is_over_an_hour_after_the_last_of_it() -> None:
     desk, out = Desk(), leaving(1, 2, 3)
-    desk.play([*out, ended(out[0], 10), ended(out[1], 10)], 90)
-    assert desk.of_place() == [(3.0, ACTIVE), (63.0, CLEARED)]
+    desk.play([*out, *(ended(one, 10 + n) for n, one in enumerate(out))], 90)
+    assert desk.of_place() == [(3.0, ACTIVE), (72.0, CLEARED)]
+    assert [one.rule for one in desk.notices] == [SAME_PLACE, SAME_PLACE]
+
+
+def test_who_is_off_its_way_for_four_hours_and_nobody_follows_stands_for_itself() -> None:
+    desk, out = Desk(), leaving(1, 2, 3)
+    desk.play([*out, ended(out[0], 10), ended(out[1], 10)], 270)
+    assert desk.of_place() == [(3.0, ACTIVE), (243.0, CLEARED)]
     last = [one for one in desk.notices if one.rule == "route_deviation" and one.state == ACTIVE]
-    assert [one.entity for one in last] == ["device:truck-2"]
-    assert last[0].alert_id == out[2].alert_id
+    assert [(one.alert_id, one.entity) for one in last] == [(out[2].alert_id, "device:truck-2")]
     assert desk.by[out[2].alert_id] == ""
 
 
