@@ -16,6 +16,7 @@ STOP_MPS = 1.4  # into a site
 BRAKE_MPS2 = 0.6
 CORNER_DEG = 30.0
 _CELL_M = 10.0
+_RUNS_KEPT = 20_000  # drives whose times are kept at hand: trucks of one site drive the same way night after night
 Setting = Callable[[Points], Rows]
 
 
@@ -41,6 +42,7 @@ class Tracks:
         self._setting = setting or (lambda places: np.zeros(len(places), dtype=np.intp))
         self._tracks: list[_Track] = []
         self._packed = False
+        self._runs: dict[tuple[int, float, float], tuple[Floats, Floats]] = {}
 
     def add(self, line: Points, stops_m: Sequence[float]) -> int:
         """Take in a line that has stops at the given distances, and return its number."""
@@ -88,7 +90,16 @@ class Tracks:
 
     def run(self, track: int, from_m: float, until_m: float) -> tuple[Floats, Floats]:
         """Return seconds from the start and places in between, driving from one place to another, either way."""
-        t = self._tracks[track]
+        key = track, from_m, until_m
+        found = self._runs.get(key)
+        if found is None:
+            if len(self._runs) >= _RUNS_KEPT:
+                self._runs.clear()
+            found = self._runs[key] = self._run(self._tracks[track], from_m, until_m)
+        return found
+
+    @staticmethod
+    def _run(t: _Track, from_m: float, until_m: float) -> tuple[Floats, Floats]:
         low, high = min(from_m, until_m), max(from_m, until_m)
         first, last = np.searchsorted(t.places, low, side="right"), np.searchsorted(t.places, high)
         places = np.concatenate([[low], t.places[first:last], [high]])

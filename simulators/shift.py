@@ -20,7 +20,8 @@ class Shift:
     """A truck's way in the making; times are seconds from noon.
 
     Attributes:
-        t, s, track, way: breakpoints: time, place on its line, the line, and 1 or -1 for the direction driven in.
+        t, s: breakpoints, leg by leg: time, and place on its line.
+        track, way: of each leg the line, and 1 or -1 for the direction driven in.
         phases: (time, phase) from which on.
         loads: (time, tonnes) between which the load changes evenly.
         spans: (name, from, until, value) of what else is true for a while.
@@ -32,8 +33,8 @@ class Shift:
         self.now, self.place, self.line, self.load = 0.0, place, line, 0.0
         self.t: list[Floats] = []
         self.s: list[Floats] = []
-        self.track: list[Floats] = []
-        self.way: list[Floats] = []
+        self.track: list[int] = []
+        self.way: list[float] = []
         self.phases: list[tuple[float, int]] = [(0.0, PARKED)]
         self.loads: list[tuple[float, float]] = [(0.0, 0.0)]
         self.corners: list[float] = []
@@ -46,13 +47,13 @@ class Shift:
     def _add(self, t: Floats, s: Floats, way: float) -> None:
         self.t.append(t)
         self.s.append(s)
-        self.track.append(np.full(len(t), float(self.line)))
-        self.way.append(np.full(len(t), way))
+        self.track.append(self.line)
+        self.way.append(way)
         self.now, self.place = float(t[-1]), float(s[-1])
 
     def stay(self, seconds: float, load_t: float | None = None) -> None:
         """Stand, and load or unload evenly meanwhile where ``load_t`` says how much there is at the end."""
-        way = float(self.way[-1][-1]) if self.way else 1.0
+        way = self.way[-1] if self.way else 1.0
         if load_t is not None:
             self.loads += [(self.now, self.load), (self.now + seconds, load_t)]
             self.load = load_t
@@ -70,7 +71,7 @@ class Shift:
         if faster == 1.0 and len(places) > 4:
             number = int(self._rng.poisson(seconds[-1] / HALT_EVERY_S))
             if number:
-                at = np.unique(self._rng.integers(1, len(places) - 1, number))
+                at = np.array(sorted(set(self._rng.integers(1, len(places) - 1, number).tolist())))
                 lasts = self._rng.uniform(*HALT_S, len(at))
                 repeat = np.ones(len(places), dtype=np.intp)
                 repeat[at] = 2
@@ -84,8 +85,7 @@ class Shift:
         corners = self._tracks.corners(line)
         passed = corners[(corners > min(from_m, until_m) + 8.0) & (corners < max(from_m, until_m) - 8.0)]
         if len(passed):
-            order = np.sort(places * way)
-            self.corners += (begin + np.interp((passed + 8.0 * way) * way, order, seconds)).tolist()
+            self.corners += (begin + np.interp((passed + 8.0 * way) * way, places * way, seconds)).tolist()
 
     def span(self, name: str, from_s: float, until_s: float, value: float = 1.0) -> None:
         """Note that something is true for a while."""

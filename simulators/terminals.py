@@ -142,12 +142,13 @@ class Terminals:
         t = np.concatenate(times)
         t = np.minimum(t, DAY_S - 0.002)
         at = t + truck * _FAR_S
+        legs = [len(part) for shift in shifts for part in shift.t]
         sizes = [sum(map(len, shift.t)) for shift in shifts]
         offset = np.repeat(np.arange(len(shifts)) * _FAR_S, sizes)
         bt = np.concatenate([part for shift in shifts for part in shift.t]) + offset
         bs = np.concatenate([part for shift in shifts for part in shift.s])
-        line = np.concatenate([part for shift in shifts for part in shift.track]).astype(np.intp)
-        way = np.concatenate([part for shift in shifts for part in shift.way])
+        line = np.repeat(np.array([one for shift in shifts for one in shift.track], dtype=np.intp), legs)
+        way = np.repeat(np.array([one for shift in shifts for one in shift.way]), legs)
         here = np.clip(np.searchsorted(bt, at, side="right") - 1, 0, len(bt) - 2)
         span = np.maximum(bt[here + 1] - bt[here], 1e-9)
         same = (line[here + 1] == line[here]) & (bt[here + 1] - bt[here] < DAY_S)

@@ -85,7 +85,7 @@ SPEED = {
     "lighting": Share(Size(7_300, 30, 20), 1, 300, 120),
     "drainage": Share(Size(80, 30, 20), 1, 300),
     "manholes": Share(Size(12_000, 30, 20), 1, 300),
-    "trucks": Share(Size(240, 30, 20), 1, 60),
+    "trucks": Share(Size(240, 30, 20), 1, 300, 300),
 }
 # What a device-day costs beside a lamp's: a truck speaks every 15 seconds and is looked at by a dozen rules, one fix at
 # a time; a station has meters and pumps that speak every minute.

@@ -43,7 +43,7 @@ _WORK = (10.4, 16.4)  # hours after noon in which trips begin: 22:24 to 04:24
 
 @dataclass(slots=True)
 class TruckCourse:
-    """A fleet's nights, played without a broker."""
+    """A fleet's nights, played without a broker; ``tick_ms`` is how often they are handed out."""
 
     name: str
     registry: Registry
@@ -52,12 +52,14 @@ class TruckCourse:
     end_ms: int
     trucks: Trucks
     book: FaultBook
+    tick_ms: int = STEP_MS
 
     def steps(self) -> Iterator[tuple[int, list[Batch]]]:
         """Yield (now, batches since the step before) up to the end; once."""
-        for now in range(self.start_ms, self.end_ms, STEP_MS):
-            told = self.trucks.tick(now, now + STEP_MS)
-            yield now + STEP_MS, batches(told, self.registry.catalog, now + STEP_MS)
+        for now in range(self.start_ms, self.end_ms, self.tick_ms):
+            until = min(now + self.tick_ms, self.end_ms)
+            told = self.trucks.tick(now, until)
+            yield until, batches(told, self.registry.catalog, until)
 
     def truth(self) -> Sequence[Fault]:
         """Return faults and confounders; after the steps, with ``seen_ms``."""
