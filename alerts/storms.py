@@ -1,8 +1,9 @@
 """Storm rules: a condition over what each storm brings for a millimetre of rain, against the station's storms before.
 
 Roofs that somebody joined to the sewer, or a manhole that lets in a ditch, show in every storm as the same too much.
-What flows in beyond the same hour of like dry days is the storm's; it ends with so many hours without rain. The volume
-for a millimetre is R times the catchment's area, which nobody has to know: it is held against the station's own.
+What flows in beyond the same hour of like dry days, and beyond what did so before, is the storm's; it ends with so many
+hours without rain. The volume for a millimetre is R times the catchment's area, which nobody has to know: it is held
+against the station's own.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from devices.yamlfile import Node
 
 STORMS, YEAR_MS = 48, 366 * 24 * HOUR_MS  # storms kept of a station, and how long they count
 RAIN_MM = 0.2  # an hour with less has none
+CALM_HOURS = 24.0  # dry hours over which it is smoothed what flows in beyond the usual before a storm
 KNOWN = 0.7  # share of a storm's hours of which the inflow must be known
 FIGURES: dict[str, str] = {
     "rain_mm": "rain of the storm, mm",
@@ -104,7 +106,7 @@ class StormsJudge(InflowHoursJudge):
         m = len(self.rows)
         self.storm: dict[str, npt.NDArray[Any]] = {
             "open": np.zeros(m, np.bool_),
-            **{name: np.zeros(m) for name in ("hour_mm", "mm", "litres", "known")},
+            **{name: np.zeros(m) for name in ("hour_mm", "mm", "litres", "known", "before_lps")},
             "trend": np.ones(m),
             "begin": np.zeros(m, np.int64),  # hour in which it began
             "rained": np.zeros(m, np.int64),  # hour with rain last
@@ -127,8 +129,11 @@ class StormsJudge(InflowHoursJudge):
         under = s["open"][at]
         s["mm"][at[under]] += s["hour_mm"][at[under]]
         s["hour_mm"][at] = 0.0
-        told = under & ~np.isnan(figures["residual_lps"])
-        s["litres"][at[told]] += 3600.0 * figures["residual_lps"][told]
+        known, beyond = ~np.isnan(figures["residual_lps"]), figures["residual_lps"]
+        told, calm = under & known, ~under & known & (figures["dry"] > 0)
+        # What flows in too much already, as seepage does, is no storm's.
+        s["before_lps"][at[calm]] += (beyond[calm] - s["before_lps"][at[calm]]) / CALM_HOURS
+        s["litres"][at[told]] += 3600.0 * (beyond[told] - s["before_lps"][at[told]])
         s["known"][at[told]] += 1.0
         over = under & ((hour + 1 - s["rained"][at]) * HOUR_MS > self.own.after_ms)
         return self._ended(at[over], hour[over]) if over.any() else []

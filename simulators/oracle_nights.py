@@ -91,12 +91,15 @@ class StormTwin:
     past: list[tuple[int, float]] = field(default_factory=list)
     hours: list[tuple[int, float, float]] = field(default_factory=list)  # hour, rain, residual
     trend: float = 1.0
+    before: float = 0.0  # residual of dry hours, smoothed
 
-    def hour(self, hour: int, rain_mm: float, residual_lps: float) -> dict[str, float] | None:
+    def hour(self, hour: int, rain_mm: float, residual_lps: float, *, dry: bool) -> dict[str, float] | None:
         """Take in an hour and return the figures of the storm that it ends."""
         if not self.hours and rain_mm < 0.2:
+            if dry and not math.isnan(residual_lps):
+                self.before += (residual_lps - self.before) / 24.0
             return None
-        self.hours.append((hour, rain_mm, residual_lps))
+        self.hours.append((hour, rain_mm, residual_lps - self.before))
         rained = max(when for when, mm, _ in self.hours if mm >= 0.2)
         if (hour + 1 - rained) * HOUR_MS <= self.after_ms:
             return None

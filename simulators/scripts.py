@@ -183,7 +183,8 @@ def _stations(script: Script, city: City, sky: Sky) -> None:
     on_ms = end_ms - (SEEPAGE_NIGHTS - 1) * DAY_MS - 210 * MIN_MS
     for station in (metered, unmetered):
         script.add("seepage", "seepage", station, (on_ms, NEVER_MS), How(how.report_s, end_ms - on_ms, 2.2))
-    script.may([fault for fault in script.faults if fault.kind == "seepage"], "inflow_burst")
+    for rule in ("inflow_burst", "seep_cusum"):
+        script.may([fault for fault in script.faults if fault.kind == "seepage" and fault.rule == "seepage"], rule)
 
 
 def _held(city: City, station: str) -> list[str]:

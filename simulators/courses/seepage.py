@@ -102,8 +102,8 @@ def draw(
     free = [stations[k] for k in rng.permutation(len(stations)).tolist()]
     out: list[Fault] = []
     for number in range(size.each):
-        for kind in sorted(kinds, key=lambda one: not one.effect.startswith("well_")):
-            station = next((one for one in free if one in wells or not kind.effect.startswith("well_")), None)
+        for kind in sorted(kinds, key=lambda one: not _by_well(one)):
+            station = next((one for one in free if one in wells or not _by_well(kind)), None)
             if station is None:
                 continue
             free.remove(station)
@@ -126,3 +126,11 @@ def draw(
             about = (f"{kind.kind}-{number}", kind.kind, rule, f"device:{entity}", on_ms, on_ms + lasts_ms, NEVER_MS)
             out.append(Fault(*about, much, (entity,)))
     return sorted(out, key=lambda fault: fault.on_ms)
+
+
+def _by_well(kind: Injector) -> bool:
+    """Return whether a fault belongs to a station with an inlet well and without a meter.
+
+    Of a fault that was always there a metered station's own logs tell before the course begins.
+    """
+    return kind.effect.startswith("well_") or kind.lasts_min[0] > ALWAYS_DAYS * 1440

@@ -103,7 +103,8 @@ def test_figures_of_a_storm_are_what_a_slow_twin_works_out(rules: RuleSet, known
         usual = [float(np.median(s["past"][one, hour % 24])) for one in range(count)]
         judge._judge(at)
         for one in range(count):
-            ended = twins[one].hour(hour, mm, float(lps[one]) - usual[one])
+            dry = (hour + 1) * 3_600_000 - int(s["rain_ms"][one]) >= judge.params.dry_ms
+            ended = twins[one].hour(hour, mm, float(lps[one]) - usual[one], dry=dry)
             if ended is not None:
                 slow.append({"station": float(one), **ended})
     assert len(seen) == len(slow)
