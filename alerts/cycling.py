@@ -234,8 +234,10 @@ class CycleJudge:
         others = others[others != at]
         if not len(others):
             return 0.0
-        fresh = self._slot[others] >= time_ms // self._slot_ms - SLOTS
-        return float(np.median(np.where(fresh, self._ring[others].sum(axis=1), 0.0)))
+        slots = self._slot[others, None] - np.arange(SLOTS + 1)
+        within = slots >= time_ms // self._slot_ms - SLOTS  # a neighbour that was heard long ago shows old changes
+        changes = np.take_along_axis(self._ring[others], slots % (SLOTS + 1), axis=1)
+        return float(np.median(np.where(within, changes, 0.0).sum(axis=1)))
 
     def _tell(self, at: int, state: str, at_ms: int, changes: float, beside: float) -> Transition:
         values = {"changes": changes, "neighbours": beside, "within_min": self._params.within_ms / 60_000}

@@ -1,6 +1,7 @@
-"""Slow twins of what cabinets and lamps are held against: their hours, their lamps, their own past nights.
+"""Slow twins of what cabinets and lamps are held against: their hours, lamps, neighbours, their own past nights.
 
-One look, one lamp, one reading at a time, in plain ifs (alerts/schedule.py, alerts/loop.py, alerts/deviation.py).
+One look, one lamp, one reading at a time, in plain ifs (alerts/schedule.py, alerts/loop.py, alerts/deviation.py,
+alerts/cycling.py).
 """
 
 from __future__ import annotations
@@ -8,7 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import median
 
+from alerts.cycling import COUNTER_MOST
+from alerts.cycling import Params as CycleParams
 from alerts.deviation import Params as DeviationParams
 from alerts.loop import Params as LoopParams
 from alerts.schedule import Params as ScheduleParams
@@ -255,3 +259,70 @@ class DeviationTwin:
             return None
         self.phase, self.back_ms = "alert", None
         return Event(active=True, at_ms=time_ms, onset_ms=self.since_ms)
+
+
+@dataclass
+class CycleTwin:
+    """How often one lamp goes on and off, reading by reading; neighbours are asked about when a step ends.
+
+    Attributes:
+        slots: into how many the window is cut; it is kept to one of them.
+        counts: time and changes of each reading.
+    """
+
+    p: CycleParams
+    for_ms: int
+    hold_ms: int
+    slots: int
+    counts: list[tuple[int, float]] = field(default_factory=list)
+    last_ms: int | None = None
+    side: str = ""
+    count: float = math.nan
+    calm_ms: int = 0
+    phase: str = "rest"
+    since_ms: int = 0
+    heard: bool = False
+
+    def reading(self, time_ms: int, value: float, count: float, *, held: bool) -> None:
+        """Take in a reading; changes are counted from the one before, if that counted too and is not long ago."""
+        self.heard = False
+        if not held or math.isnan(value):
+            self.last_ms, self.side, self.count = None, "", math.nan
+            return
+        side = "low" if value < self.p.low else "high" if value > self.p.high else self.side
+        changes = 0.0
+        if self.last_ms is not None and time_ms - self.last_ms <= self.hold_ms:
+            rise = count - self.count
+            changes = rise * self.p.per_rise if 0 < rise <= COUNTER_MOST else 0.0
+            if self.side and side != self.side:
+                changes = max(changes, 1.0)
+            self.calm_ms = 0 if changes > 0 else self.calm_ms + time_ms - self.last_ms
+        self.counts.append((time_ms, changes))
+        self.last_ms, self.side, self.count, self.heard = time_ms, side, count, True
+
+    def within(self, now_ms: int) -> float:
+        """Return the changes within the window before ``now_ms``, and since."""
+        slot_ms = self.p.within_ms // self.slots
+        return sum(changes for time_ms, changes in self.counts if time_ms // slot_ms >= now_ms // slot_ms - self.slots)
+
+    def end_of_step(self, neighbours: Sequence[CycleTwin]) -> Event | None:
+        """Decide, once all of the step's readings are in."""
+        now_ms, heard, self.heard = self.last_ms, self.heard, False
+        if now_ms is None or not heard:
+            return None
+        changes = self.within(now_ms)
+        if self.phase == "alert":
+            if self.calm_ms < self.p.quiet_ms:
+                return None
+            self.phase = "rest"
+            return Event(active=False, at_ms=now_ms, onset_ms=self.since_ms)
+        beside = median(one.within(now_ms) for one in neighbours) if neighbours else 0.0
+        if changes < self.p.changes or beside > self.p.neighbours_most:
+            self.phase = "rest"
+            return None
+        if self.phase == "rest":
+            self.phase, self.since_ms = "waiting", now_ms
+        if now_ms - self.since_ms < self.for_ms:
+            return None
+        self.phase = "alert"
+        return Event(active=True, at_ms=now_ms, onset_ms=self.since_ms)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from alerts.cycling import SLOTS
 from alerts.engine import Engine
 from alerts.rules import Rule, RuleSet, load_rules
 from devices.batch import make_batch
@@ -15,7 +16,7 @@ from devices.kinds import load_catalog
 from devices.registry import Asset, Registry
 from devices.sky import Sky
 from devices.transition import ACTIVE
-from simulators.oracle_feeders import BoxSeen, DeviationTwin, Hours, LampSeen, LoopTwin, ScheduleTwin
+from simulators.oracle_feeders import BoxSeen, CycleTwin, DeviationTwin, Hours, LampSeen, LoopTwin, ScheduleTwin
 from simulators.oracle_lighting import StandingTwin, UsualTwin
 from simulators.oracle_route import Event
 
@@ -226,6 +227,44 @@ def test_a_lamp_is_held_against_its_own_past_nights_as_its_slow_twin_says(seed: 
             (entity, replace(event, reason="" if event.active else "recovered"))
             for entity, event in house.step(now, rows)
         ]
+        if rng.random() < 0.05:
+            house.restart()
+    same(found, expected)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_lamp_that_goes_on_and_off_is_told_as_its_slow_twin_says_and_not_when_its_neighbours_do(seed: int) -> None:
+    rng = np.random.default_rng([seed, 14])
+    plain = RULES["lamp_cycling"]
+    rule = replace(plain, params=replace(plain.params, quiet_ms=2 * HOUR_MS))
+    house = House(rule)
+    kind = CATALOG["streetlight"]
+    hold_ms = int(rule.params.hold.of(kind.report_s[kind.roles.index("lamp")]))
+    twins = [CycleTwin(rule.params, rule.for_ms, hold_ms, SLOTS) for _ in range(BOXES * EACH)]
+    wild, dips = np.zeros(len(twins)), np.zeros(BOXES)
+    counter, quiet = np.zeros(len(twins)), np.zeros(len(twins), dtype=bool)
+    found, expected, now = Told(), Told(), START_MS
+    while now < START_MS + 30 * HOUR_MS:
+        now += int(rng.choice([2, 5, 15])) * MIN_MS
+        wild = np.where(rng.random(len(wild)) < 0.004, rng.choice([0.0, 0.0, 0.6], len(wild)), wild)
+        dips = np.where(rng.random(BOXES) < 0.02, rng.choice([0.0, 0.5], BOXES, p=[0.7, 0.3]), dips)
+        quiet = np.where(rng.random(len(quiet)) < 0.01, ~quiet, quiet)
+        share = np.maximum(wild, np.repeat(dips, EACH))
+        counter += rng.random(len(wild)) < share
+        on_for = int(house.sky.switched_on_for_ms(BOXES, now))
+        rows: list[tuple[int, dict[str, float]]] = []
+        for n in np.flatnonzero(~quiet & (rng.random(len(quiet)) < 0.5)).tolist():
+            power = float(RATED[n]) * (0.05 if rng.random() < share[n] / 2 else 0.95)
+            volt = float(rng.choice([220.0, 100.0], p=[0.97, 0.03]))
+            rows.append((BOXES + n, {"power_w": power, "voltage_v": volt, "switch_count": float(counter[n] % 65536)}))
+            twins[n].reading(
+                now, power / float(RATED[n]), float(counter[n]), held=on_for > 15 * MIN_MS and volt == 220.0
+            )
+        found += house.step(now, rows)
+        for n, twin in enumerate(twins):
+            box = n // EACH * EACH
+            event = twin.end_of_step([one for one in twins[box : box + EACH] if one is not twin])
+            expected += [(f"device:lamp-{n:03d}", event)] if event is not None else []
         if rng.random() < 0.05:
             house.restart()
     same(found, expected)
