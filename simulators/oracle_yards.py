@@ -9,8 +9,9 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from alerts.offsite import HOME_M, OffSiteParams
+from alerts.offsite import OffSiteParams
 from alerts.trip import TripParams
+from alerts.yards import HOME_M
 from simulators.oracle_route import Event, Point, from_line, inside_ring
 
 MINUTE_MS = 60_000
