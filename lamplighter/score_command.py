@@ -66,6 +66,9 @@ class Asked:
 
 def run_score(settings: Settings, asked: Asked) -> int:
     """Play, write the card, print what is below its floor; return the exit status, 1 where something is."""
+    if asked.plan == "full":
+        told = "the full card takes hours (--medium takes minutes); broken off, the same command goes on where it was"
+        Console(stderr=True, highlight=False).print(told, soft_wrap=True)
     report = make(settings, asked, progress=True)
     console = make_console()
     show(console, report)
