@@ -218,7 +218,7 @@ SLOW = (
         "seepage",
         "Groundwater inflow is so many times what it should be, and always was.",
         ("seep_index",),
-        (2.5, 4.0),
+        (3.2, 4.5),
         (3650 * _DAY, 3650 * _DAY),
     ),
     Injector(
