@@ -36,7 +36,7 @@ class GpsParams:
         wild_kmh: a step that differs so much from the reported speed is a jump,
         jump_m: if it is this long at least; bursts of bias between houses are shorter.
         within_ms: two jumps within so long are trouble.
-        far_m, max_kmh: one step this long, and quicker than any truck, is enough.
+        far_m, max_kmh: one step this long, and quicker than any truck, is enough where minutes lie between the fixes.
         repeats, driven_m: the very same position so often again while so many metres were driven.
         drift_m: small differences from what speed and heading say come to so much: the position is led away,
         misled_m, misled_ms: or they and leaps together to so much, for so long.
@@ -142,8 +142,9 @@ class GpsJudge(TruckJudge):
         s["jump_ms"][truck[jump]] = now[jump]
         frozen = same & (s["same"][truck] >= p.repeats) & (s["same_m"][truck] >= p.driven_m)
         led = self._led_away(sight, known, dt, (step_e, step_n))
-        self._begun_ms = np.where(led, np.minimum(s["calm_ms"][truck], first_ms), first_ms)
-        holds = far | twice | frozen | led
+        led_ms = np.where(s["far_ms"][truck] > 0, s["far_ms"][truck], now)
+        self._begun_ms = np.where(led, np.minimum(np.minimum(s["calm_ms"][truck], led_ms), first_ms), first_ms)
+        holds = (far & ~jump) | twice | frozen | led
         s["event_ms"][truck[holds]] = s["proof_ms"][truck[holds]] = now[holds]
         self._doubt(sight, known & ~holds, stays)
         self._remember(sight, known)

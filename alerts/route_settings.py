@@ -18,6 +18,7 @@ class RouteParams:
 
     Attributes:
         on_m, off_m: a truck is outside beyond ``on_m`` from its route and back within ``off_m``.
+        open_hdop: a fix outside as good as this ends the doubt: bursts come between houses, where fixes are poor.
         sharp_m, per_hdop_m: where ``sharp_m`` and so many metres for one of hdop are less than ``on_m``, the corridor
             is narrower in that measure; ``per_hdop_m`` 0: it is the same for all.
         for_ms, travelled_m: how long outside, and metres driven there, before it is an alert.
@@ -40,6 +41,7 @@ class RouteParams:
     far_m: float = 200.0
     far_for_ms: int = 15_000
     unsure_ms: int = 480_000
+    open_hdop: float = 1.5
     keep_ms: int = 60_000
     hold_ms: int = 86_400_000
     site_margin_m: float = 50.0
@@ -61,6 +63,7 @@ def parse(own: Node, kind: Kind, role: str | None) -> RouteParams:  # noqa: ARG0
         "far_m",
         "far_for",
         "unsure_for",
+        "open_hdop",
         "sharp_m",
         "per_hdop_m",
         "hold",
@@ -81,6 +84,7 @@ def parse(own: Node, kind: Kind, role: str | None) -> RouteParams:  # noqa: ARG0
         far_m=keys.number("far_m", plain.far_m, 1, 100_000),
         far_for_ms=keys.length("far_for", plain.far_for_ms),
         unsure_ms=keys.length("unsure_for", plain.unsure_ms),
+        open_hdop=keys.number("open_hdop", plain.open_hdop, 0, 100),
         hold_ms=keys.length("hold", plain.hold_ms),
         site_margin_m=keys.number("site_margin_m", plain.site_margin_m, 0, 5_000),
         max_hdop=keys.number("max_hdop", plain.max_hdop, 0.5, 100),

@@ -95,6 +95,8 @@ class RouteWatch:
         width = np.array([p.corridor_m for p in flat], dtype=np.float64)
         self._on = np.where(width > 0, width, params.on_m)
         self._share = params.off_m / params.on_m
+        clear = (params.sharp_m + params.per_hdop_m * params.open_hdop) / params.on_m
+        self._clear = clear if clear < 1.0 else 0.0
         trucks = len(permits)
         self.reckoning = Reckoning(trucks, params.gate)
         self.hint = np.full(len(flat), -1, dtype=np.int64)
@@ -290,6 +292,8 @@ class RouteWatch:
             s["unsure"][begun] = (shock > 0) & (now[start] - shock <= SHOCK_MS)
             run.drop_anchor(lane[start], fixes.at(start))
         held = s["outside_ms"][truck]
+        if fixes.narrow is not None:  # well received: no burst between houses
+            s["unsure"][truck[out & (fixes.narrow <= self._clear)]] = 0
         unsure = s["unsure"][truck] > 0
         near_ms, far_ms = np.where(unsure, p.unsure_ms, p.for_ms), np.where(unsure, p.for_ms, p.far_for_ms)
         long = (held >= near_ms) | ((held >= far_ms) & (distance >= p.far_m))

@@ -38,7 +38,7 @@ LATE_MIN = 40  # an off-hours trip sets out so long after the permit's hours
 LIMIT_KMH = 60.0
 _OUTING_M = 1_500.0  # an off-hours trip leads farther than yards are wide
 _TRIES = 8  # places tried, until one keeps clear of all compounds
-_SHARES = (0.65, 0.65, 0.5, 0.5, 0.4, 0.4, 0.3, 0.3, 0.25, 0.25, 0.25)  # of the leg, led along another road: the same
+_SHARES = (0.65, 0.6, 0.55, 0.5, *(0.45,) * 10)  # of the leg, led along another road: the same
 
 
 class Errands:
@@ -229,7 +229,7 @@ class _Night:
             side = aside_m * float(self.rng.choice([-1.0, 1.0]))
             ways += [(begin, end, beside(self.haul.line, begin, end, one)) for one in (side, -side)]
         clear = (way for way in ways if keeps_out(way[2], self.of.compounds.values()))
-        return next(clear, ways[-1])
+        return next(clear, ways[0])
 
     def aside(self, place_m: float, aside_m: float) -> int:
         return self.of.tracks.add(spur(self.haul.line, place_m, aside_m), [abs(aside_m)])

@@ -113,6 +113,7 @@ class RouteTwin:
         width = 1.0
         if self.params.per_hdop_m > 0 and not math.isnan(hdop):
             width = min(max((self.params.sharp_m + self.params.per_hdop_m * hdop) / self.params.on_m, 0.1), 1.0)
+        clear = width < 1.0 and hdop <= self.params.open_hdop
         judged = self._narrowed(at, time_ms, width)
         if judged is None:
             ended = self.phase == "alert"
@@ -126,7 +127,7 @@ class RouteTwin:
         if ratio > share and not math.isnan(speed_kmh):  # where dead reckoning puts it nearer, that counts
             held = self._narrowed(self.gate.reference.at, time_ms, width)
             distance, ratio = min((distance, ratio), held or (math.inf, math.inf), key=lambda pair: pair[1])
-        return self._advance(time_ms, at, distance, driven, out=ratio > 1.0, back=ratio <= share)
+        return self._advance(time_ms, at, distance, driven, out=ratio > 1.0, back=ratio <= share, clear=clear)
 
     def _narrowed(self, at: Point, time_ms: int, width: float) -> tuple[float, float] | None:
         found = self._distance(at, time_ms)
@@ -154,7 +155,7 @@ class RouteTwin:
         return (within or end - start >= 1440) and permit.valid_from_ms <= time_ms < open_end
 
     def _advance(
-        self, time_ms: int, at: Point, distance: float, driven: float, *, out: bool, back: bool
+        self, time_ms: int, at: Point, distance: float, driven: float, *, out: bool, back: bool, clear: bool
     ) -> Event | None:
         p = self.params
         since = time_ms - self.last[0] if self.last else 0
@@ -175,6 +176,7 @@ class RouteTwin:
             shock_ms = self.gate.shock_ms
             self.unsure = shock_ms is not None and time_ms - shock_ms <= SHOCK_MS
         self.last = time_ms, at
+        self.unsure = self.unsure and not (out and clear)
         near_ms, far_ms = (p.unsure_ms, p.for_ms) if self.unsure else (p.for_ms, p.far_for_ms)
         long = self.outside_ms >= near_ms or (self.outside_ms >= far_ms and distance >= p.far_m)
         if self.phase == "outside":

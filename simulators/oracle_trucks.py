@@ -208,7 +208,7 @@ class GpsTwin:
         elif self.far_ms is None:
             self.far_ms = seen.time_ms
         if drift > self.p.drift_m or (self.far_ms is not None and seen.time_ms - self.far_ms >= self.p.misled_ms):
-            holds, self.begun_ms = True, min(self.begun_ms, self.drift.calm_ms)
+            holds, self.begun_ms = True, min(self.begun_ms, self.drift.calm_ms, self.far_ms or seen.time_ms)
         doubted = self.alerted and seen.time_ms - self.proof_ms < self.p.doubt_ms
         if holds:
             self.event_ms = self.proof_ms = seen.time_ms
@@ -228,11 +228,12 @@ class GpsTwin:
         return seen.speed_kmh > 10.0 and self.same >= self.p.repeats and self.same_m >= self.p.driven_m
 
     def _leaps(self, seen: Seen, step: float, driven: float, seconds: float) -> bool:
-        """Say whether one step is too far for any truck, or the second too far for what was driven."""
-        least, again = max(seconds, 15.0), False
+        """Say whether a step after a long time is too far for any truck, or the second too far for what was driven."""
+        least = max(seconds, 15.0)
         if step > self.p.jump_m and step - driven > self.p.wild_kmh / 3.6 * least and seconds <= 300.0:
             again = seen.time_ms - self.jump_ms <= self.p.within_ms
             if again:
                 self.begun_ms = self.jump_ms
             self.jump_ms = seen.time_ms
-        return again or (step > self.p.far_m and step > self.p.max_kmh / 3.6 * least)
+            return again
+        return step > self.p.far_m and step > self.p.max_kmh / 3.6 * least

@@ -25,7 +25,7 @@ INJECTORS = (
         "parallel",
         "parallel",
         "A loaded trip goes along another road, so many metres beside its permitted way.",
-        ("route_deviation",),
+        ("route_deviation", "truck_in_fence"),  # where no other road is left it leads through a closed compound
         (60.0, 150.0),
         _TRIP,
     ),

@@ -84,27 +84,31 @@ class Desk:
 
 
 def leaving(
-    *minutes: float, rule: str = "route_deviation", apart_m: float = 100.0, **values: float
+    *minutes: float, rule: str = "route_deviation", apart_m: float = 90.0, **values: float
 ) -> list[Transition]:
     return [begun(rule, n, minute, n * apart_m, **values) for n, minute in enumerate(minutes)]
 
 
 def test_three_trucks_that_leave_their_ways_at_one_place_within_the_hour_are_one_matter_of_the_place() -> None:
-    desk, out = Desk(), leaving(1, 20, 50, 70, apart_m=120.0)
+    desk, out = Desk(), leaving(1, 20, 50, 70, apart_m=90.0)
     desk.play(out, 80)
     assert desk.of_place() == [(50.0, ACTIVE)]
     (place,) = [one for one in desk.notices if one.rule == SAME_PLACE]
     assert place.message["en"].startswith("Road closed? 3 trucks have left their ways here since ")
     assert "truck 0, truck 1, truck 2" in place.message["en"]
     assert "请向调度核实" in place.message["zh"]
-    assert place.entity == "grid:E001N000"
+    assert place.entity == "grid:E000N000"
     assert [desk.by[one.alert_id] for one in out] == [place.incident] * 4
     alone = [one.incident for one in desk.notices if one.rule != SAME_PLACE and one.state == ACTIVE]
     assert alone == [out[0].alert_id, out[1].alert_id]  # the third knows of the others, the fourth of the place
 
 
 def test_two_trucks_or_three_far_apart_or_within_three_hours_are_each_by_itself() -> None:
-    for out in (leaving(1, 20), leaving(1, 20, 40, apart_m=600.0), leaving(1, 70, 140)):
+    for out in (
+        leaving(1, 20),
+        leaving(1, 20, 40, apart_m=600.0),
+        leaving(1, 70, 140),
+    ):  # a third departure makes a place
         desk = Desk()
         desk.play(out, 150)
         assert desk.of_place() == []
@@ -193,7 +197,7 @@ def test_what_is_said_hangs_on_no_order_within_a_step_and_on_no_restart(seed: in
     for number in range(40):
         rule = rng.choice(["route_deviation", "gps_trouble"])
         minute = 7 * number
-        one = begun(rule, rng.randrange(8), minute, rng.choice([0.0, 300.0, 4e3]), step_m=rng.choice([0.0, 900.0]))
+        one = begun(rule, rng.randrange(8), minute, rng.choice([0.0, 150.0, 4e3]), step_m=rng.choice([0.0, 900.0]))
         told += [one, ended(one, minute + rng.randrange(3, 40))]
     plain, other = Desk(), Desk(restarts=True)
     plain.play(told, 420, every=12)
