@@ -166,9 +166,15 @@ class Causes:
         return self._tree.inside(name)[self._tree.cabinet]
 
     def _explained_below(self, name: str, seen: Mapping[str, Seen]) -> Mask:
-        """Return which lamps of a node are out for one smaller cause that is left, such as a gateway of a district."""
+        """Return which lamps of a node are out for a smaller cause that is left: one gateway, when the others are heard.
+
+        Of supply that comes back cabinet by cabinet only the last one is: until then it is one matter.
+        """
         below = [other for other in seen if other != name and name in self._tree.upwards(other)]
-        return self._below(below[0]) if len(below) == 1 else np.zeros(len(self._tree.lamps), dtype=np.bool_)
+        found = np.zeros(len(self._tree.lamps), dtype=np.bool_)
+        for other in below if len(below) == 1 or self.found[name].cause == "communications" else ():
+            found |= self._below(other)
+        return found
 
     def _rest(self, names: list[str]) -> None:
         """Keep what people were told of until lamps are to burn again: by day nobody can tell whether they would."""
