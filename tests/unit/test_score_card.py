@@ -22,7 +22,7 @@ from simulators.card.floors import Floors, load_floors, parse_floors
 from simulators.card.match import Said
 from simulators.card.page import page
 from simulators.card.pictures import pictures, told_s
-from simulators.card.plan import FULL, SMALL, SPEED, Files, Job, Share, deal, graces, jobs
+from simulators.card.plan import FULL, MEDIUM, SMALL, SPEED, Files, Job, Share, deal, graces, jobs
 from simulators.card.play import Listener, gathered, play
 from simulators.card.report import Report, make_report
 from simulators.course import Size
@@ -252,6 +252,15 @@ def test_the_dearest_courses_are_played_first() -> None:
     order = [job.family for job in jobs(SPEED, "A", sorted(SPEED), every_baseline=False)]
     assert order[0] == "trucks"
     assert order[-1] in ("lighting", "manholes")
+
+
+def test_the_full_card_is_as_large_as_the_catalogue_asks_and_the_medium_one_a_tenth_of_its_faults() -> None:
+    asked = {"lighting": 280_000, "drainage": 44_000, "manholes": 30_000, "trucks": 36_000, "system": 30_000}
+    for family, device_days in asked.items():
+        full, medium = FULL[family], MEDIUM[family]
+        assert full.size.devices * full.size.days * full.courses >= device_days, family
+        assert full.size.each * full.courses >= 200, family
+        assert medium.size.each * medium.courses >= 20, family
 
 
 def test_grace_follows_the_rules_patience_unless_written_down(catalog: Catalog) -> None:
