@@ -166,7 +166,7 @@ class Causes:
         return self._tree.inside(name)[self._tree.cabinet]
 
     def _explained_below(self, name: str, seen: Mapping[str, Seen]) -> Mask:
-        """Return which lamps of a node are out for a smaller cause that is left: a gateway, when others are heard again.
+        """Return which lamps of a node are out for a smaller cause that is left: a gateway, when others are heard.
 
         Of supply that comes back cabinet by cabinet only the last one is: until then it is one matter.
         """
