@@ -1,8 +1,8 @@
 """What the rules of dry nights find, and what they cost in false alerts, over years of simulated nights.
 
-Run as ``python -m bench.nights``; half a minute. Only nights are made, not readings: the least inflow of each night as
+Run as ``python -m bench.nights``; some minutes. Only nights are made, not readings: the least inflow of each night as
 the catchments bring it, with a meter's 2 % of noise, judged by the rules' own classes. So two hundred thousand
-station-days take seconds, where the report card plays thousands.
+station-days take minutes, where the report card plays thousands.
 """
 
 from __future__ import annotations
