@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -166,3 +167,38 @@ def test_a_megacity_is_the_same_for_the_same_seed_and_as_large_as_asked(catalog:
     counts = [len(registry.rows_of(kind)) for kind in ("streetlight", "manhole", "pump", "truck")]
     assert counts == [60, 40, 10, 5]
     assert Size().devices() == 815_000
+
+
+def test_many_rows_are_found_by_their_ids_at_once_and_unknown_ones_are_not(catalog: Catalog) -> None:
+    assets = [Asset(f"lamp-{n:05}", "streetlight", "lamp") for n in range(3000)]
+    registry = Registry(catalog, assets)
+    rows = np.array([2999, 0, 17, 1500])
+    asked = np.array([*registry.ids_of(rows), "lamp-3000", "lamp-000", "lamp-00000x"], dtype=np.bytes_)
+    assert registry.rows_named(asked).tolist() == [2999, 0, 17, 1500, -1, -1, -1]
+    assert registry.rows_named(np.array([], dtype="S5")).tolist() == []
+    empty = Registry(catalog, [])
+    assert empty.rows_named(asked).tolist() == [-1] * 7
+
+
+def test_ids_with_the_same_checksum_are_told_apart(catalog: Catalog) -> None:
+    """CRC32 of both is 0x4DDB0C25; the index has to look at the names."""
+    names = ("plumless", "buckeroo")
+    registry = Registry(catalog, [Asset(name, "streetlight", "lamp") for name in names])
+    assert zlib.crc32(b"plumless") == zlib.crc32(b"buckeroo")
+    assert registry.rows_named(np.array(names, dtype=np.bytes_)).tolist() == [0, 1]
+    assert registry.rows_named(np.array(names[::-1], dtype=np.bytes_)).tolist() == [1, 0]
+
+
+def test_those_who_ask_alike_share_one_index_and_one_column_of_ids(catalog: Catalog) -> None:
+    kinds = ["streetlight" if n % 3 else "manhole" for n in range(90)]
+    roles = {"streetlight": "lamp", "manhole": "cover"}
+    registry = Registry(catalog, [Asset(f"x-{n}", kind, roles[kind]) for n, kind in enumerate(kinds)])
+    rows = registry.rows_of("manhole")
+    places = registry.places_in(rows)
+    assert places[rows].tolist() == list(range(30))
+    assert (places[registry.rows_of("streetlight")] == -1).all()
+    assert registry.places_in(rows.copy()) is places
+    assert registry.id_column(rows.copy()) is registry.id_column(rows)
+    assert registry.id_column(rows[:7]).tolist() == [f"x-{3 * n}".encode() for n in range(7)]
+    with pytest.raises(ValueError, match="read-only"):
+        places[0] = 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -43,6 +44,16 @@ rules:
     severity: major
     message: {en: "{name}: {silent_min} of {after_min} min since {since}", zh: "{name}"}
 """
+
+
+class Written(NamedTuple):
+    """An alert as the operations database has it."""
+
+    rule: str
+    entity: str
+    onset_ms: int
+    kind: str = "expression"
+    severity: str = "major"
 
 
 def engine_of(text: str, assets: Sequence[Asset] = STATIONS) -> Engine:
@@ -258,3 +269,20 @@ def test_a_count_of_readings_from_an_earlier_program_is_taken_over_however_large
     new = engine_of(HIGH.replace("for: 5m", "for: 5m\n    samples: 1000"))
     new.load(saved)
     assert at(new, 300, levels(300, 4.0)) == [("device:station-1", "active", 300)]
+
+
+def test_a_thousand_open_alerts_are_compared_without_asking_the_rule_a_thousand_times() -> None:
+    stations = [Asset(f"station-{n:04}", "pump", "station", lon=120.0, lat=30.0) for n in range(1000)]
+    engine = engine_of(HIGH, stations)
+    rows = range(1000)
+    for after_s in (0.0, 300.0):
+        at(engine, after_s, levels(after_s, *[4.0] * 1000, rows=rows))
+    judge = engine.judges[0]
+    opened = judge.open()
+    assert len(opened) == 1000
+    asked = []
+    judge.open = lambda: asked.append(1) or opened  # type: ignore[method-assign, func-returns-value]
+    written = [Written("high", entity, onset) for entity, onset in opened.items()]
+    assert engine.compare(written) == 0
+    assert engine.compare([*written, Written("high", "device:station-9999", T0)]) == 1
+    assert len(asked) == 2

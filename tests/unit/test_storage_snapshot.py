@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from storage import snapshot
 
@@ -44,3 +45,35 @@ def test_a_damaged_or_unfinished_snapshot_falls_back_on_the_one_before(tmp_path:
     found = snapshot.load(tmp_path)
     assert found is not None
     assert found[0] == 3
+
+
+def test_a_snapshot_that_was_replaced_can_still_be_read_by_whoever_has_it(tmp_path: Path) -> None:
+    snapshot.save(tmp_path, 1, arrays(1000))
+    found = snapshot.load(tmp_path)
+    assert found is not None
+    for number in (2, 3, 4):
+        snapshot.save(tmp_path, number, arrays(number))
+    assert found[1]["rule/onset_ms"].tolist() == list(range(1000))
+    assert "names" in found[1]
+    with pytest.raises(KeyError):
+        found[1]["other"]
+
+
+def test_what_changes_while_a_snapshot_goes_to_the_disk_is_not_in_it(tmp_path: Path) -> None:
+    state = {
+        "counts": np.zeros((700, 1300)),
+        "empty": np.zeros((0, 3)),
+        "one": np.array(4.5),
+        "lamps": np.array(["灯"]),
+    }
+    draft = snapshot.Draft(tmp_path, 9, iter(state.items()))
+    state["counts"] += 1
+    assert snapshot.load(tmp_path) is None
+    draft.finish()
+    found = snapshot.load(tmp_path)
+    assert found is not None
+    assert found[0] == 9
+    assert not found[1]["counts"].any()
+    assert found[1]["empty"].shape == (0, 3)
+    assert found[1]["one"] == 4.5
+    assert found[1]["lamps"].tolist() == ["灯"]
