@@ -73,7 +73,7 @@ def _run(words: list[str]) -> list[str]:
         return done.exception.problems
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
-    return [line.rstrip() for line in done.output.splitlines() if line.strip()]
+    return [line.rstrip() for line in done.stdout.splitlines() if line.strip()]
 
 
 def steady(text: str) -> str:
