@@ -35,7 +35,7 @@ HOLD_MS = 86_400_000
 SPAN_MS = 300_000  # the rise is taken over at least so long, and over twice as long at most
 GAP_MS = 900_000  # after a longer pause it begins afresh
 DRY_MS = 24 * 3_600_000  # dry weather: no rain for so long
-RAIN_MM = 0.1
+RAIN_MM = 0.01  # any rain that a gauge reports: in a minute light rain is no more
 FIGURES: dict[str, str] = {
     "level_m": "level, m",
     "pumps_on": "pumps running",

@@ -23,7 +23,7 @@ from alerts.messages import transition
 from alerts.rules import Rule
 from alerts.saved import matching, take_over
 from alerts.verdicts import Change, Verdicts
-from devices.batch import Batch, Floats, Ints
+from devices.batch import Batch, Floats
 from devices.kinds import Kind
 from devices.registry import Registry
 from devices.sky import Sky
@@ -33,7 +33,7 @@ from devices.yamlfile import Node
 Places = npt.NDArray[np.intp]
 HOUR_MS, LOOK_MS = 3_600_000, 600_000
 LIKE, LIKE_LEAST = 14, 5  # like days of which an hour is remembered, and how few will do
-RAIN_MM = 0.1
+RAIN_MM = 0.2  # an hour with less has none; of a reading a minute light rain is too little to be seen
 SPREAD, SPREAD_LEAST = 1.4826, 0.05  # of a median deviation to a standard one; share of the usual that it is at least
 FIGURES: dict[str, str] = {
     "inflow_lps": "mean inflow of the hour, L/s",
@@ -106,7 +106,8 @@ class Hours:
             "like": np.zeros(stations, np.int64),
             "litres": np.zeros(stations),
             "seconds": np.zeros(stations),
-            "rain_ms": np.zeros(stations, np.int64),
+            "rain_mm": np.zeros(stations),
+            "rain_ms": np.zeros(stations, np.int64),  # end of the last hour with rain
             "past": np.full((stations, 48, LIKE), np.nan),
             "next": np.zeros((stations, 48), np.int64),
         }
@@ -117,6 +118,8 @@ class Hours:
         hour, like = s["hour"][at], s["like"][at]
         with np.errstate(invalid="ignore", divide="ignore"):
             lps = np.where(s["seconds"][at] >= p.coverage * 3600.0, s["litres"][at] / s["seconds"][at], np.nan)
+        wet = s["rain_mm"][at] >= RAIN_MM
+        s["rain_ms"][at[wet]] = (hour[wet] + 1) * HOUR_MS
         dry = (hour + 1) * HOUR_MS - s["rain_ms"][at] >= p.dry_ms
         usual, sigma = _usual(s["past"][at, like])
         day = np.array([_day(s["past"][one]) for one in at.tolist()])
@@ -128,7 +131,7 @@ class Hours:
         a, of = at[kept], like[kept]
         s["past"][a, of, s["next"][a, of] % LIKE] = lps[kept]
         s["next"][a, of] += 1
-        s["litres"][at], s["seconds"][at] = 0.0, 0.0
+        s["litres"][at], s["seconds"][at], s["rain_mm"][at] = 0.0, 0.0, 0.0
         return figures
 
 
@@ -189,12 +192,10 @@ class InflowHoursJudge:
         told: list[Transition] = []
         for one in np.unique(hour).tolist():
             now = np.flatnonzero(hour == one)
-            told += self._gather(place[now], time_ms[now], one, litres[now], seconds[now], rain[now])
+            told += self._gather(place[now], one, litres[now], seconds[now], rain[now])
         return told
 
-    def _gather(
-        self, at: Places, time_ms: Ints, hour: int, litres: Floats, seconds: Floats, rain: Floats
-    ) -> list[Transition]:
+    def _gather(self, at: Places, hour: int, litres: Floats, seconds: Floats, rain: Floats) -> list[Transition]:
         s = self.hours.state
         here = np.unique(at)
         over = here[(s["hour"][here] >= 0) & (s["hour"][here] < hour)]
@@ -204,13 +205,8 @@ class InflowHoursJudge:
         s["like"][here] = int(minute) // 60 + 24 * (int(day + 3) % 7 >= 5)
         np.add.at(s["litres"], at, litres)
         np.add.at(s["seconds"], at, seconds)
-        self._also(at, rain)
-        wet = rain >= RAIN_MM
-        np.maximum.at(s["rain_ms"], at[wet], time_ms[wet])
+        np.add.at(s["rain_mm"], at, np.nan_to_num(rain))
         return told
-
-    def _also(self, at: Places, rain: Floats) -> None:
-        """Take in what else an hour's readings tell; nothing here."""
 
     def _judge(self, at: Places) -> list[Transition]:
         end_ms = (self.hours.state["hour"][at] + 1) * HOUR_MS

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alerts.figures import figures_condition, figures_kind
-from alerts.inflow_hours import HOUR_MS, InflowHoursJudge, Places
+from alerts.inflow_hours import HOUR_MS, RAIN_MM, InflowHoursJudge, Places
 from alerts.inflow_hours import Params as HourParams
 from alerts.keys import Keys
 from alerts.rules import Rule
@@ -28,7 +28,6 @@ from devices.transition import Transition
 from devices.yamlfile import Node
 
 STORMS, YEAR_MS = 48, 366 * 24 * HOUR_MS  # storms kept of a station, and how long they count
-RAIN_MM = 0.2  # an hour with less has none
 CALM_HOURS = 24.0  # dry hours over which it is smoothed what flows in beyond the usual before a storm
 KNOWN = 0.7  # share of a storm's hours of which the inflow must be known
 FIGURES: dict[str, str] = {
@@ -106,7 +105,7 @@ class StormsJudge(InflowHoursJudge):
         m = len(self.rows)
         self.storm: dict[str, npt.NDArray[Any]] = {
             "open": np.zeros(m, np.bool_),
-            **{name: np.zeros(m) for name in ("hour_mm", "mm", "litres", "known", "before_lps")},
+            **{name: np.zeros(m) for name in ("mm", "litres", "known", "before_lps")},
             "trend": np.ones(m),
             "begin": np.zeros(m, np.int64),  # hour in which it began
             "rained": np.zeros(m, np.int64),  # hour with rain last
@@ -115,20 +114,16 @@ class StormsJudge(InflowHoursJudge):
             "past_ms": np.zeros((m, STORMS), np.int64),
         }
 
-    def _also(self, at: Places, rain: Floats) -> None:
-        np.add.at(self.storm["hour_mm"], at, np.nan_to_num(rain))
-
     def _judge(self, at: Places) -> list[Transition]:
-        s, hour = self.storm, self.hours.state["hour"][at]
+        s, hour, fallen = self.storm, self.hours.state["hour"][at], self.hours.state["rain_mm"][at]
         figures = self.hours.finish(at)
         self.verdicts.state["last_ms"][at] = (hour + 1) * HOUR_MS
-        wet = s["hour_mm"][at] >= RAIN_MM
+        wet = fallen >= RAIN_MM
         begins = at[wet & ~s["open"][at]]
         s["open"][begins], s["begin"][begins] = True, hour[wet & ~s["open"][at]]
         s["rained"][at[wet]] = hour[wet]
         under = s["open"][at]
-        s["mm"][at[under]] += s["hour_mm"][at[under]]
-        s["hour_mm"][at] = 0.0
+        s["mm"][at[under]] += fallen[under]
         known, beyond = ~np.isnan(figures["residual_lps"]), figures["residual_lps"]
         told, calm = under & known, ~under & known & (figures["dry"] > 0)
         # What flows in too much already, as seepage does, is no storm's.

@@ -22,7 +22,7 @@ class FillingTwin:
 
     def take(self, time_ms: int, level_m: float, pumps: float, rain_mm: float) -> dict[str, float] | None:
         """Take in a reading and return its figures, None where level or pumps are not known."""
-        if rain_mm >= 0.1:
+        if rain_mm >= 0.01:
             self.rain_ms = time_ms
         if math.isnan(level_m) or math.isnan(pumps):
             return None

@@ -98,8 +98,7 @@ def test_figures_of_a_storm_are_what_a_slow_twin_works_out(rules: RuleSet, known
         s["seconds"][at] = np.where(np.isnan(lps), 0.0, 3600.0)
         s["litres"][at] = np.nan_to_num(lps) * 3600.0
         mm = float(rng.uniform(0.5, 3)) if wet else 0.0
-        s["rain_ms"][at] = hour * 3_600_000 if mm else s["rain_ms"][at]
-        judge._also(at, np.full(count, mm))
+        s["rain_mm"][at] = mm
         usual = [float(np.median(s["past"][one, hour % 24])) for one in range(count)]
         judge._judge(at)
         for one in range(count):

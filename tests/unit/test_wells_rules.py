@@ -95,6 +95,14 @@ def test_hours_are_what_a_slow_twin_works_out(rules: RuleSet) -> None:
     assert not np.isnan(figures["usual_lps"]).any()
 
 
+def test_rain_too_light_for_a_single_report_makes_an_hour_wet_all_the_same(rules: RuleSet) -> None:
+    hours, at = Hours(2, rules["inflow_burst"].params), np.arange(2)
+    hours.state["hour"][:], hours.state["rain_mm"][:] = 500_000, (0.3, 0.1)  # of sixty reports in which it stood
+    assert hours.finish(at)["dry"].tolist() == [0.0, 1.0]
+    assert hours.state["rain_ms"].tolist() == [500_001 * 3_600_000, 0]
+    assert hours.state["rain_mm"].tolist() == [0.0, 0.0]
+
+
 def test_a_course_draws_each_kind_that_a_rule_can_say_and_shows_it(catalog: Catalog, rules: RuleSet) -> None:
     course = build(1001, Size(8, 5, 1), catalog, rules)
     planned = course.truth()
