@@ -83,9 +83,7 @@ class Desk:
         return [((one.at_ms - T0) / MINUTE, one.state) for one in self.notices if one.rule == SAME_PLACE]
 
 
-def leaving(
-    *minutes: float, rule: str = "route_deviation", apart_m: float = 90.0, **values: float
-) -> list[Transition]:
+def leaving(*minutes: float, rule: str = "route_deviation", apart_m: float = 90.0, **values: float) -> list[Transition]:
     return [begun(rule, n, minute, n * apart_m, **values) for n, minute in enumerate(minutes)]
 
 
