@@ -25,6 +25,7 @@ ZONE = "Asia/Shanghai"
 PAST_DAYS = 44.0  # of the stations' own logs, for rules that learn from past nights
 LEARN_DAYS = 6.0  # at full pace before the first fault, for rules that learn from past pump cycles
 CALM_MS = DAY_MS  # between two faults of one station
+SHORT_COURSE_DAYS = 10
 TICK_MS = 600_000
 REPORT_S = 60.0  # as the catalog has it
 ALL_PUMPS = ("well_high",)
@@ -64,9 +65,10 @@ def draw(
     pumps = {name: tuple(a.id for a in city.assets if a.role == "pump" and a.cabinet == name) for name in stations}
     diary, out = Diary(CALM_MS), list[Fault]()
     # One of each kind in turn, so that a course without room for all has some of each; the longest first, for the short
-    # ones find room between them.
+    # ones find room between them. In a very short course there is room only for short ones.
+    turn = -1 if size.days >= SHORT_COURSE_DAYS else 1
     for number in range(size.each):
-        for kind in sorted(kinds, key=lambda one: -one.lasts_min[1]):
+        for kind in sorted(kinds, key=lambda one: turn * one.lasts_min[1]):
             lasts = round(float(rng.uniform(*kind.lasts_min)) * 60_000)
             found = diary.place(rng, stations, span, lasts) if lasts < span[1] - span[0] else None
             if found is not None:
