@@ -122,6 +122,7 @@ class CycleJudge:
         self._slot_ms = params.within_ms // SLOTS
         self._beside = self._neighbours(registry)
         self._ring = np.zeros((size, SLOTS + 1), dtype=np.float32)
+        self._stirred = np.zeros(size, dtype=np.bool_)  # whose ring holds anything: hardly any
         self._slot = np.zeros(size, dtype=np.int64)  # the slot up to which the ring was moved on
         self._state = np.full(size, UNKNOWN, dtype=np.int8)
         self._count = np.full(size, np.nan)
@@ -159,13 +160,21 @@ class CycleJudge:
         rise = np.where((rise > 0) & (rise <= COUNTER_MOST), rise * self._params.per_rise, 0.0)
         changes = np.maximum(rise, crossed * 1.0)
         self._move(at, time_ms)
-        self._ring[at, self._slot[at] % (SLOTS + 1)] += changes
+        risen = changes.nonzero()[0]
+        if len(risen):
+            self._ring[at[risen], self._slot[at[risen]] % (SLOTS + 1)] += changes[risen]
+            self._stirred[at[risen]] = True
         passed = np.where(near, time_ms - self._last[at], 0)
         self._calm_ms[at] = np.where(changes > 0, 0, self._calm_ms[at] + passed)
         self._state[at] = np.where(known, state, UNKNOWN)
         self._count[at] = np.where(known, count, np.nan)
         self._last[at] = np.where(known, time_ms, 0)
-        awake = (self._phase[at] != IDLE) | (self._ring[at].sum(axis=1) >= self._params.changes)
+        awake = self._phase[at] != IDLE
+        stirred = self._stirred[at].nonzero()[0]
+        if len(stirred):
+            inside = self._ring[at[stirred]].sum(axis=1)
+            awake[stirred] |= inside >= self._params.changes
+            self._stirred[at[stirred]] = inside > 0.0
         self._touched.update(at[awake & known].tolist())
         return []
 
@@ -186,12 +195,15 @@ class CycleJudge:
 
     def _move(self, at: npt.NDArray[np.int64], time_ms: npt.NDArray[np.int64]) -> None:
         """Move rings on to the slots of these times; what has left the window is forgotten."""
-        slot = time_ms // self._slot_ms
-        ahead = np.clip(slot - self._slot[at], 0, SLOTS + 1)
-        for step in range(1, int(ahead.max()) + 1):
-            here = ahead >= step
-            self._ring[at[here], (slot[here] - step + 1) % (SLOTS + 1)] = 0.0
-        self._slot[at] = np.maximum(slot, self._slot[at])
+        slot, before = time_ms // self._slot_ms, self._slot[at]
+        stirred = self._stirred[at].nonzero()[0]
+        if len(stirred):
+            those, now = at[stirred], slot[stirred]
+            ahead = np.clip(now - before[stirred], 0, SLOTS + 1)
+            for step in range(1, int(ahead.max()) + 1):
+                here = ahead >= step
+                self._ring[those[here], (now[here] - step + 1) % (SLOTS + 1)] = 0.0
+        self._slot[at] = np.maximum(slot, before)
 
     @property
     def due_ms(self) -> int:
@@ -270,6 +282,7 @@ class CycleJudge:
         found = places_of(self._registry, self._rows, state["ids"])
         here = found >= 0
         take_over(self._columns(), state, "", found[here], np.flatnonzero(here))
+        self._stirred[:] = self._ring.any(axis=1)
 
     def _columns(self) -> dict[str, npt.NDArray[np.generic]]:
         return {
