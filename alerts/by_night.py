@@ -17,12 +17,12 @@ DAY_MS = 86_400_000
 KINDS = ("common_cause", "loop")  # about lamps, though no rule of lamps
 
 
-def shows_by_night(rule: Rule, lamp: Watched) -> bool:
+def shows_by_night(rule: Rule, entity: str, lamp: Watched) -> bool:
     """Return whether an alert of a rule ends by what lamps do while they are meant to burn.
 
     By day many have no supply and say nothing; only a rule about burning by day is judged then.
     """
-    if rule.kind in KINDS:
+    if rule.kind in KINDS or (rule.kind == "source_silent" and entity.startswith("cabinet:")):
         return True
     on = getattr(rule.params, "on", None)
     by_day = isinstance(on, Condition) and "not expected_on" in on.text

@@ -58,7 +58,12 @@ class Patience:
         own = 0 if rule is None else rule.for_ms + rule.keep_ms
         reports = max(REPORTS, getattr(rule.params, "reports", 0) + SPARE) if rule is not None else REPORTS
         settle_ms = own + reports * self.explaining.report_ms(begun) + self._timing.wait_ms
-        if rule is None or self._sky is None or self._lamp is None or not shows_by_night(rule, self._lamp):
+        if (
+            rule is None
+            or self._sky is None
+            or self._lamp is None
+            or not shows_by_night(rule, begun.entity, self._lamp)
+        ):
             return ended_ms + settle_ms
         rows = self._topology.rows_of(begun.entity)
         return settled_ms(self._sky, rows, ended_ms, settle_ms) if len(rows) else ended_ms + settle_ms

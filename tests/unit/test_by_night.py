@@ -50,8 +50,16 @@ def test_time_passes_from_six_in_the_evening_to_six_in_the_morning(since: int, m
 def test_rules_about_lamps_show_by_night_but_for_those_about_burning_by_day() -> None:
     assert INHIBITION.causes is not None
     lamp = INHIBITION.causes.lamp
-    found = {rule.id: shows_by_night(rule, lamp) for rule in (*RULES, common_cause_rule())}
-    for name in ("lamp_out", "lamp_voltage", "lamp_offline", "section_out", "loop_current", "common_cause"):
+    found = {rule.id: shows_by_night(rule, "cabinet:box-1", lamp) for rule in (*RULES, common_cause_rule())}
+    for name in (
+        "lamp_out",
+        "lamp_voltage",
+        "lamp_offline",
+        "section_out",
+        "loop_current",
+        "common_cause",
+        "source_silent",
+    ):
         assert found[name], name
     for name in ("day_burn", "cabinet_offline", "cabinet_voltage", "station_offline", "cover_offline"):
         assert not found[name], name
