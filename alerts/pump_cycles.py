@@ -198,7 +198,8 @@ class Cycles:
         ratio = {name: np.where(same_speed, now[name] / usual[name], np.nan) for name in now}
         figures |= {"rate_ratio": ratio["rate"], "power_ratio": ratio["power"], "energy_ratio": ratio["energy"]}
         trend = s["trend"][at, of]
-        step = np.log(ratio["energy"])
+        # A pump that clogs moves too little for another reason: wear shows in cycles of its usual flow.
+        step = np.where((ratio["rate"] < SOUND[0]) | (ratio["rate"] > SOUND[1]), np.nan, np.log(ratio["energy"]))
         trend = np.where(np.isnan(step), trend, np.where(np.isnan(trend), step, trend + TREND * (step - trend)))
         figures["energy_trend"] = np.where(np.isnan(step), np.nan, np.exp(trend))
         usable = ~np.isnan(now["rate"]) & (pump >= 0) & same_speed

@@ -201,7 +201,7 @@ class CycleTwin:
         first = [held.energy.get(k, NAN) for k in range(30)]
         ratio = figures["energy_ratio"] = energy / usual(first)
         trend = held.trend
-        if not math.isnan(ratio):
+        if not math.isnan(ratio) and not off(figures["rate_ratio"], 0.8, 1.25):
             trend = math.log(ratio) if math.isnan(trend) else trend + 0.1 * (math.log(ratio) - trend)
             figures["energy_trend"] = math.exp(trend)
         if math.isnan(moved):
