@@ -96,7 +96,7 @@ def runs(folder: Path, known: Catalog) -> list[Run]:
 
 
 def _run(path: Path, label: str, known: Catalog, *, tuning: bool) -> Run:
-    recording = read_recording(path, load_mapping(CONFIG / "mappings" / "skab.yaml", known))
+    recording = read_recording(path, load_mapping(HERE / "mapping.yaml", known))
     facts = {fact: _noted(recording, name) for fact, name in USUAL.items()}
     recording.assets = [replace(one, facts={**one.facts, **facts}) for one in recording.assets]
     pump = read_recording(path, load_mapping(CONFIG / "mappings" / "skab_pump.yaml", known))

@@ -13,7 +13,7 @@ import pytest
 from storage import snapshot
 from tests.real.processes import need
 
-CALLS = ("mkdir", "openat", "write", "fsync", "close", "rename", "unlink")
+CALLS = ("mkdir", "openat", "pwrite64", "fsync", "close", "rename", "unlink")
 SAVE = """
 import sys
 from pathlib import Path
