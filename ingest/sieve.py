@@ -43,6 +43,7 @@ class Sieve:
         self._newest_sent = np.full(rows, _LOW, dtype=np.int64)
         self._newest_time = np.full(rows, _LOW, dtype=np.int64)
         self._place = np.zeros(rows, dtype=np.int64)  # scratch, by device
+        self._clamped = np.zeros(rows, dtype=np.int64)  # the last time given to a reading that was dated ahead
         self._memory = _Memory(remembered)
 
     def sift(self, batch: Batch) -> tuple[Batch, int]:
@@ -65,7 +66,7 @@ class Sieve:
             self.duplicates += dropped
         if not rising:
             batch = _in_order(batch)
-        batch = self._mark_late(batch)
+        batch = self._mark_late(self._set_apart(batch))
         self._note(batch, keys)
         return batch, dropped
 
@@ -73,8 +74,32 @@ class Sieve:
         """Take in a batch that was kept earlier, as read from the journal after a restart."""
         if len(batch):
             self._grow(batch.device)
+            ahead = (batch.marks & MARK_FUTURE) != 0
+            self._clamped[batch.device[ahead]] = batch.time_ms[ahead]
             self._late(batch)
             self._note(batch, _keys(batch))
+
+    def _set_apart(self, batch: Batch) -> Batch:
+        """Give readings that are judged as of their arrival times of their own, each behind its device's last one.
+
+        Two of one device that arrive in the same millisecond, in one group or in two, would be one point when stored.
+        """
+        rows = np.flatnonzero(batch.marks & MARK_FUTURE)
+        if not len(rows):
+            return batch
+        rows = rows[np.lexsort((batch.sent_ms[rows], batch.device[rows]))]
+        device, sent_ms, arrived_ms = batch.device[rows], batch.sent_ms[rows], batch.time_ms[rows]
+        begins = np.append(True, device[1:] != device[:-1])
+        later = np.cumsum(
+            np.append(False, sent_ms[1:] != sent_ms[:-1]) & ~begins
+        )  # what was sent at once stays together
+        last_ms = self._clamped[device]
+        taken = (last_ms >= arrived_ms) & (last_ms <= arrived_ms + FUTURE_MS)  # else the host's clock was set back
+        first_ms = np.where(taken, last_ms + 1, arrived_ms)
+        time_ms = batch.time_ms.copy()
+        time_ms[rows] = first_ms + later - later[begins][np.cumsum(begins) - 1]
+        self._clamped[device] = time_ms[rows]
+        return _in_order(replace(batch, time_ms=time_ms))
 
     def _late(self, batch: Batch) -> npt.NDArray[np.bool_]:
         """Return which rows are older than an earlier batch.
@@ -114,6 +139,7 @@ class Sieve:
             self._newest_sent = np.pad(self._newest_sent, (0, missing), constant_values=_LOW)
             self._newest_time = np.pad(self._newest_time, (0, missing), constant_values=_LOW)
             self._place = np.pad(self._place, (0, missing))
+            self._clamped = np.pad(self._clamped, (0, missing))
 
 
 def _rising(batch: Batch) -> bool:

@@ -94,6 +94,34 @@ def test_a_clamped_future_reading_sent_again_is_still_a_duplicate() -> None:
         assert sieve.sift(ahead)[1] == expected
 
 
+def test_readings_dated_ahead_are_never_one_point_however_close_they_come() -> None:
+    """An hour ahead, in groups a few milliseconds apart, with a restart between: each has a time of its own."""
+    sieve, points, kept = Sieve(5), set(), 0
+    for group, arrival in enumerate((T, T + 2, T + 2, T + 3, T + 60_000)):
+        ahead = readings(*((device, 3600 + 10 * group + n, 80 + n) for n in range(4) for device in (0, 3)))
+        ahead.time_ms = np.full(8, arrival, dtype=np.int64)
+        ahead.marks = np.full(8, MARK_FUTURE, dtype=np.uint8)
+        found, _ = sieve.sift(ahead)
+        assert not (found.marks & MARK_LATE).any()
+        points |= set(zip(found.device.tolist(), found.time_ms.tolist(), strict=True))
+        kept += len(found)
+        by_device = found.take(np.argsort(found.device, kind="stable"))
+        assert (np.diff(by_device.time_ms)[np.diff(by_device.device) == 0] > 0).all()
+        assert (np.diff(by_device.sent_ms)[np.diff(by_device.device) == 0] > 0).all(), "in the order they were sent"
+        if group == 1:
+            sieve = Sieve(5)
+            sieve.remember(unpack(pack(found), CATALOG))
+    assert len(points) == kept == 40
+    assert max(time for _, time in points) < T + 60_010, "and near its arrival"
+
+
+def test_one_moment_in_several_messages_dated_ahead_stays_one_moment() -> None:
+    ahead = readings((0, 3600, 80), (0, 3600, 81), (0, 3601, 82))
+    ahead.time_ms = np.full(3, T, dtype=np.int64)
+    ahead.marks = np.full(3, MARK_FUTURE, dtype=np.uint8)
+    assert Sieve(5).sift(ahead)[0].time_ms.tolist() == [T, T, T + 1]
+
+
 def test_what_the_journal_gives_back_after_a_restart_is_recognised() -> None:
     before = readings((0, 0, 80.25), (1, 5, -0.0), (1, 6, 1e-9))
     sieve = Sieve(2)
