@@ -224,7 +224,7 @@ class PolicyDesk:
         about = self.book.standing_of({one.transition.alert_id for one in held})
         situation.opened = frozenset(name for name, one in about.items() if one.is_open)
         situation.begun = self.book.begun({one.transition.alert_id for one in [*fresh, *held]})
-        situation.recent = self.book.recent(situation.now_ms - self.policy.flood.within_ms)
+        situation.recent = self.book.recent(situation.now_ms, self.policy.flood.within_ms)
         before = set(situation.floods)
         self.look_inside(situation, [one.transition for one in [*fresh, *held]])
         self.follow.flapping(verdict, situation, fresh)

@@ -152,7 +152,7 @@ class Follow:
         """Note which floods are over."""
         if not situation.floods:
             return
-        situation.recent = self.book.recent(situation.now_ms - self.policy.flood.within_ms)
+        situation.recent = self.book.recent(situation.now_ms, self.policy.flood.within_ms)
         for who in list(ended_floods(situation)):
             situation.floods.discard(who)
             verdict.state[FLOODS + who] = ""
@@ -165,7 +165,7 @@ class Follow:
             target = situation.targets.get(who)
             every_ms = target.summary_ms if target is not None and target.summary_ms else self.policy.flood.within_ms
             over = why == FLOOD and who not in situation.floods
-            if now_ms - since_ms < every_ms and not over:
+            if 0 <= now_ms - since_ms < every_ms and not over:
                 continue
             notices = self.book.gathered(who)
             if not notices:

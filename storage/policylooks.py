@@ -119,12 +119,16 @@ class PolicyLooks:
                     found.setdefault(row.incident, []).append(row)
         return found
 
-    def recent(self, since_ms: int) -> dict[str, int]:
-        """Return how many alarms each receiver was told since then, those in summaries counted."""
+    def recent(self, now_ms: int, within_ms: int) -> dict[str, int]:
+        """Return how many alarms each receiver was told lately, those in summaries counted.
+
+        What was written down before the host's clock was set back seems to lie ahead, and is not lately.
+        """
         box = tables.outbox
         query = (
             select(box.c.receiver, func.count())
-            .where(box.c.created_ms > since_ms, box.c.state == ACTIVE, box.c.status.in_(COUNTED))
+            .where(box.c.created_ms > now_ms - within_ms, box.c.created_ms <= now_ms)
+            .where(box.c.state == ACTIVE, box.c.status.in_(COUNTED))
             .group_by(box.c.receiver)
         )
         with self._database.reading() as connection:

@@ -265,6 +265,17 @@ def test_in_a_flood_minor_alarms_come_as_one_summary_and_none_is_missing(tmp_pat
     assert paper.decide() == [("active", "crew")]
 
 
+def test_a_flood_from_before_the_clock_was_set_back_ends_and_is_told(tmp_path: Path) -> None:
+    paper = Paper(tmp_path)
+    for number in range(30):
+        paper.begin(f"lamp-{number:04d}", severity="minor")
+        paper.decide(1000)
+    assert paper.fates()["gathered"] == 21
+    assert paper.decide(-HOUR) == [("summary", "crew")]
+    paper.begin("lamp-0039", severity="minor")
+    assert paper.decide(MINUTE) == [("active", "crew")]
+
+
 def test_a_receiver_may_want_summaries_always(tmp_path: Path) -> None:
     paper = Paper(tmp_path, "", (Receiver(name="office", url="log", summary="15m", min_severity="info"), CREW))
     alert = paper.begin()
