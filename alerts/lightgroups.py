@@ -59,40 +59,31 @@ def by_grid(registry: Registry, lamps: npt.NDArray[np.intp], least: int) -> Grou
     even then is left to road and cabinet.
     """
     grid = registry.group("grid")
-    used, code = np.unique(grid.code[lamps], return_inverse=True)
-    cells = [grid.names[label] if label >= 0 else "" for label in used.tolist()]
-    found = [_CELL.match(name) for name in cells]
-    places = np.array([[int(m[1]), int(m[2])] if m else [0, 0] for m in found], dtype=np.int64).reshape(-1, 2)
-    place, free = places[code], np.array([m is not None for m in found], dtype=bool)[code]
-    rank = np.argsort(np.argsort(np.array(cells, dtype=np.str_)))
-    member = np.full(len(lamps), -1, dtype=np.int64)
+    code = grid.code[lamps]
+    held = np.bincount(code[code >= 0], minlength=len(grid.names))  # lamps by cell: what merges are cells
+    found = [_CELL.match(name) if lit else None for name, lit in zip(grid.names, held.tolist(), strict=True)]
+    place = np.array([[int(m[1]), int(m[2])] if m else [0, 0] for m in found], dtype=np.int64).reshape(-1, 2)
+    free = np.array([m is not None for m in found], dtype=bool)
+    rank = np.empty(len(free), dtype=np.int64)
+    rank[np.argsort(np.array(grid.names, dtype=np.str_))] = np.arange(len(free))
+    group = np.full(len(free) + 1, -1, dtype=np.int64)  # the last place answers for code -1
     names: list[str] = []
     sizes: list[float] = []
     for level in range(_LEVELS):
-        rows = np.flatnonzero(free)
-        if not len(rows):
+        cells = np.flatnonzero(free)
+        if not len(cells):
             break
-        east, north = (place[rows] >> level).T
-        _, block, count = np.unique((east << 32) + north, return_inverse=True, return_counts=True)
-        label = _commonest(block, code[rows], rank)
-        kept = np.flatnonzero(count >= least)
-        number = np.full(len(count), -1, dtype=np.int64)
-        number[kept] = len(names) + np.arange(len(kept))
-        enough = number[block] >= 0
-        member[rows[enough]] = number[block[enough]]
-        free[rows[enough]] = False
-        names += [cells[k] for k in label[kept].tolist()]
-        sizes += [GRID_M * 2**level] * len(kept)
+        east, north = (place[cells] >> level).T
+        _, block = np.unique((east << 32) + north, return_inverse=True)
+        enough = np.flatnonzero(np.bincount(block, weights=held[cells]) >= least)
+        number = np.full(block.max() + 1, -1, dtype=np.int64)
+        number[enough] = len(names) + np.arange(len(enough))
+        # Of each block the cell with most lamps, of several the first by name, gives the group its name.
+        order = np.lexsort((rank[cells], -held[cells], block))
+        label = cells[order[np.flatnonzero(np.diff(block[order], prepend=-1))]]
+        group[cells] = number[block]
+        free[cells[number[block] >= 0]] = False
+        names += [grid.names[k] for k in label[enough].tolist()]
+        sizes += [GRID_M * 2**level] * len(enough)
+    member = group[code]
     return Groups("grid", names, member, np.array(sizes), [""] * len(names), int((member < 0).sum()))
-
-
-def _commonest(
-    block: npt.NDArray[np.intp], cell: npt.NDArray[np.intp], rank: npt.NDArray[np.intp]
-) -> npt.NDArray[np.intp]:
-    """Return for each block the cell with most of its lamps; of several the first by ``rank``, the order of names."""
-    pairs, held = np.unique(block * len(rank) + cell, return_counts=True)
-    of, label = np.divmod(pairs, len(rank))
-    order = np.lexsort((rank[label], -held, of))
-    first = np.flatnonzero(np.diff(of[order], prepend=-1))
-    found: npt.NDArray[np.intp] = label[order[first]]
-    return found

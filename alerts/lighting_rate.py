@@ -7,7 +7,7 @@ of nights. An alert needs so many lamps out that fewer than one healthy night in
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -83,6 +83,7 @@ class LightingRateJudge:
         self.fresh_ms = np.full(len(self.lamps), p.fresh.of(report_s(kind, role)), dtype=np.int64)
         self._sight = Sight(kind.name, self.lamps, p.lit_share)
         self.scopes: dict[str, _Scope] = {}
+        self._district: dict[str, list[str]] = {}
         for name in p.scopes:
             few = p.grid_least if name == "grid" else p.least
             found = by_grid(registry, self.lamps, few) if name == "grid" else by_place(registry, self.lamps, name, few)
@@ -187,28 +188,36 @@ class LightingRateJudge:
         known = ~(np.isnan(lon) | np.isnan(lat))
         return (float(lon[known].mean()), float(lat[known].mean())) if known.any() else (float("nan"), float("nan"))
 
-    def figures(self, fleet: Fleet, now_ms: int) -> list[dict[str, Any]]:
+    def figures(self, fleet: Fleet, now_ms: int) -> Iterator[dict[str, Any]]:
         """Return the present rate of every group in which a lamp is meant to burn.
 
+        The lamps are looked at now; the figures, which may be many, are made as they are asked for, in any thread.
         Each with ``scope name district rate rate_low rate_high coverage lit known expected``; shares from 0 to 1, NaN
         where no lamp is known.
         """
         sight = Sight(self.rule.device, self.lamps, self.params.lit_share)  # its own: others may ask at any time
         lamps = sight.look(fleet, now_ms, self.fresh_ms, self.params.settle_ms)
-        told: list[dict[str, Any]] = []
-        for name, scope in self.scopes.items():
-            rates = count(scope.groups, lamps, due_only=False)
+        return self._told({name: count(scope.groups, lamps, due_only=False) for name, scope in self.scopes.items()})
+
+    def _told(self, counted: Mapping[str, Rates]) -> Iterator[dict[str, Any]]:
+        for name, rates in counted.items():
+            names, district = self.scopes[name].groups.names, self._districts(name)
             columns = {part: getattr(rates, part).tolist() for part in ("rate", "rate_low", "rate_high", "coverage")}
             columns |= {part: getattr(rates, part).astype(int).tolist() for part in ("lit", "known", "expected")}
             for at in np.flatnonzero(rates.expected > 0).tolist():
-                told.append({"scope": name, "name": scope.groups.names[at], "district": self._district(scope, at)})
-                told[-1].update({part: column[at] for part, column in columns.items()})
-        return told
+                told = {"scope": name, "name": names[at], "district": district[at]}
+                yield told | {part: column[at] for part, column in columns.items()}
 
-    def _district(self, scope: _Scope, at: int) -> str:
-        first = int(np.argmax(scope.groups.member == at))
-        found: str = self.registry.assets[self.lamps[first]].district
-        return found
+    def _districts(self, scope: str) -> list[str]:
+        """Return the district of each group of a scope: that of its first lamp."""
+        if scope not in self._district:
+            member = self.scopes[scope].groups.member
+            first = np.zeros(len(self.scopes[scope].groups.names), dtype=np.intp)
+            backwards = np.flatnonzero(member >= 0)[::-1]
+            first[member[backwards]] = self.lamps[backwards]  # of lamps of one group the first is written last
+            of = self.registry.group("district")
+            self._district[scope] = [of.names[code] if code >= 0 else "" for code in of.code[first].tolist()]
+        return self._district[scope]
 
     def open(self) -> Mapping[str, int]:
         """Return the groups with an open alert, with the onset of each."""

@@ -80,15 +80,15 @@ class OfflineJudge:
         self._watched = np.ones(len(role), dtype=bool) if rule.role is None else role == kind.roles.index(rule.role)
         after = [params.after.of(report_s(kind, r)) for r in kind.roles]
         listen = [round(RESTART_INTERVALS * report_s(kind, r) * 1000) for r in kind.roles]
-        self._after = np.array(after, dtype=np.int64)[role]
-        self._listen = np.array(listen, dtype=np.int64)[role]
+        self._after, self._listen = np.array(after, dtype=np.int64), np.array(listen, dtype=np.int64)  # by role
+        self._role = role
         self._offline = np.zeros(len(role), dtype=bool)
         self._silent = 0  # how many of them are
         self._onset = np.zeros(len(role), dtype=np.int64)
         self._heard = np.zeros(len(role), dtype=np.int32)  # readings since it was called offline
-        self._since = np.full(len(role), NEVER, dtype=np.int64)  # host time since which 'while' has held
-        self._known = np.full(len(role), NEVER, dtype=np.int64)  # host time at which the device was first expected
-        self._least_ms = int(self._after.min()) if len(role) else 0
+        self._since = np.zeros(len(role), dtype=np.int64)  # host time since which 'while' has held, 0 where it does not
+        self._known = np.zeros(len(role), dtype=np.int64)  # host time at which the device was first expected, 0 before
+        self._least_ms = int(self._after[role].min()) if len(role) else 0
         self._looked_ms: int = NEVER
         self._next_ms: int = NEVER  # nothing can be due before this
         self._came = False  # whether anybody who is offline has been heard in this step
@@ -137,23 +137,25 @@ class OfflineJudge:
     def _hold(self, fleet: Fleet, now_ms: int) -> None:
         """Write down for whom 'while' has begun or ceased to hold; whose silence begins to count is due no sooner."""
         held = self._holding(fleet, now_ms)
-        changed = np.flatnonzero(held != (self._since != NEVER))
+        changed = np.flatnonzero(held != (self._since != 0))
         if len(changed):
-            self._since[changed] = np.where(held[changed], now_ms, NEVER)
+            self._since[changed] = np.where(held[changed], now_ms, 0)
             self._next_ms = min(self._next_ms, now_ms + self._least_ms)
 
     def _look(self, fleet: Fleet, now_ms: int) -> list[Transition]:
         live = fleet.live[self.kinds[0]]
-        self._known[self._known == NEVER] = now_ms
+        if self._params.never_heard_after_ms:
+            self._known[self._known == 0] = now_ms
         never = live.seen_ms == NEVER
         wanted = self._watched & ~self._offline
         if not self._params.never_heard_after_ms:
             wanted &= ~never
         counted = np.maximum(live.seen_ms, fleet.resumed_ms)
         if self._params.while_ is not None:
-            wanted &= self._since != NEVER
+            wanted &= self._since != 0
             counted = np.maximum(counted, self._since)
-        after = np.where(counted > live.seen_ms, np.maximum(self._after, self._listen), self._after)
+        usual, at_first = self._after[self._role], np.maximum(self._after, self._listen)[self._role]
+        after = np.where(counted > live.seen_ms, at_first, usual)
         if self._params.never_heard_after_ms:
             after = np.where(never, np.maximum(after, self._params.never_heard_after_ms), after)
             counted = np.where(never, np.maximum(self._known, counted), counted)
@@ -179,7 +181,7 @@ class OfflineJudge:
         return np.broadcast_to(yes, len(live.rows))
 
     def _tell(self, place: int, state: str, at_ms: int, silent_ms: int) -> Transition:
-        after_min = float(self._after[place]) / 60_000
+        after_min = float(self._after[self._role[place]]) / 60_000
         values = {"after_min": after_min, "threshold": after_min}
         if state == ACTIVE:
             values |= {"silent_min": silent_ms / 60_000, "value": silent_ms / 60_000}
@@ -195,7 +197,7 @@ class OfflineJudge:
 
     def save(self) -> State:
         """Return the state of every device that is offline or whose time is being counted."""
-        counted = (self._since != NEVER) | (self._params.never_heard_after_ms > 0)
+        counted = (self._since != 0) | (self._params.never_heard_after_ms > 0)
         at = np.flatnonzero(self._watched & (self._offline | counted))
         ids = ids_of(self._registry, self._rows[at])
         clock = {"looked_ms": np.array([self._looked_ms], dtype=np.int64)}

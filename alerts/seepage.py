@@ -75,16 +75,16 @@ class SeepageJudge:
         return np.asarray(self.registry.role[self.rows] == role)
 
     def _gauges(self) -> list[list[int]]:
-        """Return for each station the rows of the gauges whose rain counts for it."""
+        """Return for each station the rows of the gauges whose rain counts for it; those of a district share a list."""
         if self.params.gauge:
             named = self.registry.row.get(self.params.gauge, -1)
             at = int(self.index[named]) if named >= 0 else -1
-            return [[at] if at >= 0 else [] for _ in self.rows]
-        district = self.registry.group("district").code[self.rows]
-        return [
-            [at, *(int(k) for k in np.flatnonzero(district == district[at]) if k != at and district[at] >= 0)]
-            for at in range(len(self.rows))
-        ]
+            return [[at] if at >= 0 else []] * len(self.rows)
+        district = self.registry.group("district").code[self.rows].tolist()
+        together: dict[int, list[int]] = {}
+        for at, code in enumerate(district):
+            together.setdefault(code, []).append(at)
+        return [together[code] if code >= 0 else [at] for at, code in enumerate(district)]
 
     def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:
         """Take in readings; nights that have passed and whose rain is known are judged."""

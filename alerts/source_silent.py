@@ -44,7 +44,7 @@ class _Scope:
         alerted, since_ms, back_ms, onset_ms: (sources,) what is remembered of each.
     """
 
-    def __init__(self, entities: list[str], member: npt.NDArray[np.int64]) -> None:
+    def __init__(self, entities: list[str], member: npt.NDArray[np.int32]) -> None:
         self.entities, self.member = entities, member
         n = len(entities)
         self.alerted = np.zeros(n, dtype=np.bool_)
@@ -59,13 +59,13 @@ class _Scope:
 def _scope(registry: Registry, name: str) -> _Scope:
     n = len(registry)
     if name == "city":
-        return _Scope(["city:*"], np.zeros(n, dtype=np.int64))
+        return _Scope(["city:*"], np.zeros(n, dtype=np.int32))
     if name in PLACES:
         group = registry.group(name)
-        return _Scope([f"{name}:{label}" for label in group.names], group.code.astype(np.int64))
+        return _Scope([f"{name}:{label}" for label in group.names], group.code)
     known = registry.fact(name)
     numbers, member = np.unique(known[~np.isnan(known)], return_inverse=True)
-    of = np.full(n, -1, dtype=np.int64)
+    of = np.full(n, -1, dtype=np.int32)
     of[~np.isnan(known)] = member
     return _Scope([f"{name}:{number:g}" for number in numbers], of)
 
@@ -93,7 +93,7 @@ class SourceSilentJudge:
                     self._watched[rows] = True
         self._horizons = np.unique(np.maximum(self._late[self._watched], p.horizon_ms)).tolist()
         self._scopes = [_scope(registry, name) for name in p.scopes]
-        self._since = np.full(n, NEVER, dtype=np.int64)  # host time since which each one's condition has held
+        self._since = np.zeros(n, dtype=np.int64)  # host time since when its condition holds, 0 where not
         self._least = int(np.floor(p.share * p.children)) + 1  # no source is silent with fewer
         self._pace = Every(p.every_ms)
         self._looked_ms: int = NEVER
@@ -145,7 +145,7 @@ class SourceSilentJudge:
                 holds = np.broadcast_to(yes, len(rows))
                 wanted[rows] = holds
                 before = self._since[rows]
-                self._since[rows] = np.where(holds, np.where(before == NEVER, begin_ms, before), NEVER)
+                self._since[rows] = np.where(holds, np.where(before == 0, begin_ms, before), 0)
         return wanted
 
     def _judge(self, heard: Mask, silent: Mask, gone: Mask, seen: Ints, now_ms: int) -> list[Transition]:
@@ -223,7 +223,7 @@ class SourceSilentJudge:
 
     def save(self) -> State:
         """Return the state of every source and of every device with a condition."""
-        at = np.flatnonzero(self._since != NEVER)
+        at = np.flatnonzero(self._since)
         kept: State = {
             "next_ms": np.array([self._pace.next_ms, self._looked_ms], dtype=np.int64),
             "ids": ids_of(self._registry, at),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -168,8 +168,8 @@ class House(Protocol):
     def ledger(self) -> Ledger:
         """Return the ledger as of now; cheap, called once a second on the event loop."""
 
-    def lighting(self) -> Sequence[LightingRate]:
-        """Return the present lighting rates of all roads, cabinets and grid cells."""
+    def lighting(self) -> Iterable[LightingRate]:
+        """Return the present lighting rates of all roads, cabinets and grid cells, each made when it is asked for."""
 
     def health(self) -> Sequence[Part]:
         """Return how each part is doing; called from a worker thread, answers within a second."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 import resource
+from collections.abc import Iterable
+from itertools import count
 from typing import TYPE_CHECKING
 
 import structlog
 
+from api.house import LightingRate
 from devices.transition import SEVERITIES
 from lamplighter.policy_budget import DAY_MS
 from storage.operations import AWAY, AlertRow, in_words
@@ -22,18 +25,22 @@ log = structlog.get_logger("own series")
 OPEN_MAX = 500  # alerts on Grafana's map; more belong on the console's
 CLEARED_MAX = 100  # written again every time, for a process that ended between a clear and its point
 PERIOD_S = 15.0  # host seconds between points; dashboards ask by the minute
+LIGHTING_MS = 60_000  # of the city, between lighting rates: a large one has many thousand cells
 
 
 async def write_own_series(house: House) -> None:
     """Write the own series for ever; what an absent database misses is let go: the journal holds the readings."""
-    period_s = min(PERIOD_S, max(1.0, house.clock.host_s(60_000)))
+    lighting_s = max(1.0, house.clock.host_s(LIGHTING_MS))
+    period_s = min(PERIOD_S, lighting_s)
+    every = round(lighting_s / period_s)
     shown: list[OwnPoint] = []
-    while True:
+    for turn in count():
+        rates = house.lighting() if turn % every == 0 else ()  # looks at the fleet here, while nobody changes it
         try:
-            points = [*_lighting(house, house.now_ms()), *await asyncio.to_thread(_of_books, house, house.now_ms())]
+            points = await asyncio.to_thread(_points, house, rates, house.now_ms())
             over = ended(shown, points, house.now_ms())
             await asyncio.to_thread(house.timeseries.write_own, [*points, *over])
-            shown = points
+            shown = [point for point in points if _is_open(point)]
         except StoreAway as away:
             log.debug("own series not written", why=str(away))
         except AWAY as away:
@@ -43,12 +50,16 @@ async def write_own_series(house: House) -> None:
 
 def own_points(house: House) -> list[OwnPoint]:
     """Return the points of this moment."""
-    now_ms = house.now_ms()
-    return [*_lighting(house, now_ms), *_of_books(house, now_ms)]
+    return _points(house, house.lighting(), house.now_ms())
+
+
+def _points(house: House, rates: Iterable[LightingRate], now_ms: int) -> list[OwnPoint]:
+    """Return all points; in a thread, for there may be many, and a database may take its time to answer."""
+    return [*_lighting(rates), *_of_books(house, now_ms)]
 
 
 def _of_books(house: House, now_ms: int) -> list[OwnPoint]:
-    """Return the points that are read from databases; in a thread, for a database may take its time to answer."""
+    """Return the points that are read from databases."""
     return [*_ledger(house, now_ms), *_alerts(house, now_ms), *_told(house, now_ms), _pulse(house, now_ms)]
 
 
@@ -66,9 +77,9 @@ def _ledger(house: House, now_ms: int) -> list[OwnPoint]:
     return points
 
 
-def _lighting(house: House, now_ms: int) -> list[OwnPoint]:
+def _lighting(rates: Iterable[LightingRate]) -> list[OwnPoint]:
     points = []
-    for rate in house.lighting():
+    for rate in rates:
         numbers = {
             "rate": rate.rate,
             "rate_low": rate.rate_low,
@@ -80,7 +91,7 @@ def _lighting(house: House, now_ms: int) -> list[OwnPoint]:
         }
         fields = {name: value for name, value in numbers.items() if not math.isnan(value)}
         tags = {"scope": rate.scope, "name": rate.name, "district": rate.district}
-        points.append(OwnPoint("lighting_rate", tags, fields, now_ms))
+        points.append(OwnPoint("lighting_rate", tags, fields, rate.time_ms))
     return points
 
 

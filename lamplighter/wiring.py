@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TextIO
@@ -186,10 +186,11 @@ class House:
         """Return the ledger as it stands."""
         return read_ledger(self.journal, self.operations)
 
-    def lighting(self) -> Sequence[LightingRate]:
-        """Return the present lighting rates by road, cabinet and grid cell."""
+    def lighting(self) -> Iterator[LightingRate]:
+        """Return the present lighting rates by road, cabinet and grid cell, each made when it is asked for."""
         now_ms = self.now_ms()
-        return [LightingRate(**figure, time_ms=now_ms) for figure in lighting_figures(self.engine, now_ms)]
+        figures = lighting_figures(self.engine, now_ms)
+        return (LightingRate(**figure, time_ms=now_ms) for figure in figures)
 
     def health(self) -> Sequence[Part]:
         """Return how each part is doing."""
@@ -204,12 +205,12 @@ class House:
         return health.figures(self)
 
 
-def lighting_figures(engine: Engine, now_ms: int) -> list[Mapping[str, Any]]:
+def lighting_figures(engine: Engine, now_ms: int) -> Iterable[Mapping[str, Any]]:
     """Return the figures of the first lighting-rate rule, none where there is no such rule."""
     for judge in engine.judges:
         figures = getattr(judge, "figures", None)
         if figures is not None and judge.kinds == ("streetlight",):
-            found: list[Mapping[str, Any]] = figures(engine.fleet, now_ms)
+            found: Iterable[Mapping[str, Any]] = figures(engine.fleet, now_ms)
             return found
     return []
 

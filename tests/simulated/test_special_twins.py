@@ -164,7 +164,7 @@ def test_lighting_rate_says_what_its_slow_twin_says(seed: int) -> None:
                 expected.append((entity, event))
                 if entity == "cabinet:c":  # the one grid cell holds the same lamps
                     expected.append(("grid:E000N000", event))
-        assert step < 3 or judge.figures(engine.fleet, now) or not due.any()
+        assert step < 3 or list(judge.figures(engine.fleet, now)) or not due.any()
     assert sorted(found, key=lambda pair: (pair[1].at_ms, pair[0])) == sorted(
         expected, key=lambda pair: (pair[1].at_ms, pair[0])
     )

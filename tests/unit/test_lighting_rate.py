@@ -162,7 +162,7 @@ def test_dawn_ends_every_alert_and_says_that_it_was_the_schedule() -> None:
     assert [(t.state, t.reason) for t in told] == [("active", ""), ("cleared", "schedule_off")]
     hour = night.engine.sky.local_time(told[1].at_ms).hour
     assert hour in (5, 6)
-    assert night.judge.figures(night.engine.fleet, night.now_ms) == []
+    assert not list(night.judge.figures(night.engine.fleet, night.now_ms))
 
 
 def test_a_lamp_counts_only_half_an_hour_after_its_switch_on_and_by_reports_made_since() -> None:
