@@ -229,7 +229,17 @@ class Explaining:
         ahead_ms = entry.ahead_ms
         if ahead_ms is None:
             ahead_ms = self.report_ms(source) + self.report_ms(target) + SLACK_MS
-        return source.onset_ms - target.onset_ms <= ahead_ms
+        return source.onset_ms - self._counted_ms(target) <= ahead_ms
+
+    def _counted_ms(self, begun: Transition) -> int:
+        """Return from when on what an alert says counts: of a silence, when its device was first meant to speak.
+
+        A lamp without supply by day was last heard in the morning, which says nothing of when the evening went wrong.
+        """
+        rule = self._rules.get(begun.rule)
+        if rule is None or rule.kind != "offline":
+            return begun.onset_ms
+        return max(begun.onset_ms, begun.at_ms - round(begun.values.get("after_min", 0.0) * 60_000))
 
     def report_ms(self, begun: Transition) -> int:
         """Return how often what an alert is about usually reports, milliseconds; 0 where that is not known."""

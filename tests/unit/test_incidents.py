@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -43,6 +43,8 @@ RULES = parse_rules(
                 ("station_low", "pump", "station", "level_m < 0", "major", "1m"),
             )
         )
+        + "  - {id: lamp_offline, kind: offline, device: streetlight, role: lamp, after: 90m, severity: info,"
+        " title: {en: offline, zh: offline}, message: {en: '{name}', zh: '{name}'}}\n"
     ),
     CATALOG,
 )
@@ -191,6 +193,20 @@ def test_another_cabinets_lamp_and_an_old_one_stand_for_themselves() -> None:
     desk.ticks(T0 + MINUTE, T0 + 5 * MINUTE)
     assert sorted(desk.told()) == [("cabinet_dark", ACTIVE), ("lamp_out", ACTIVE)]
     assert desk.notices[1].message["en"].startswith("2 times lamp_out")
+
+
+def test_a_lamp_without_supply_by_day_was_silent_before_and_is_explained_from_when_it_was_to_speak() -> None:
+    """Last heard in the morning, to speak from 18:20 on; its breaker trips at 18:26, before it has said a word."""
+    desk, box = Desk(), begun("cabinet_dark", "cabinet-0")
+    silent = [begun("lamp_offline", f"lamp-00{n}", T0 - 720 * MINUTE) for n in (1, 2)]
+    since = (T0 - 6 * MINUTE, T0 - 60 * MINUTE)  # the other one's silence began well before
+    told = [
+        replace(one, at_ms=ms + 90 * MINUTE, values={"after_min": 90.0}) for one, ms in zip(silent, since, strict=True)
+    ]
+    desk.step(T0, box)
+    for one in sorted(told, key=lambda each: each.at_ms):
+        desk.step(one.at_ms, one)
+    assert [desk.belongs[one.alert_id][1] for one in told] == [box.alert_id, ""]
 
 
 @pytest.mark.parametrize("rule", ["pole_leakage", "well_high"])
