@@ -92,7 +92,7 @@ class DryNightsJudge(SeepageJudge):
         return self.book
 
     def _gather(self, heard: Heard, day: Ints, minute: Ints) -> None:
-        row, time_ms, values, litres, seconds = heard
+        row, time_ms, values, litres, seconds, _ = heard
         if self.own.by_level:
             litres, seconds = self._levels(row, time_ms, values[LEVEL])
         mine = np.flatnonzero(self.watched[row])

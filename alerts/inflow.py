@@ -47,7 +47,7 @@ class Inflow:
 
     def take(
         self, row: npt.NDArray[np.intp], time_ms: Ints, metered: Floats, level: Floats, pumps: Floats
-    ) -> tuple[Floats, Floats]:
+    ) -> tuple[Floats, Floats, Floats]:
         """Return the water that came in since each reading's station was last heard, and for how long that is known.
 
         Args:
@@ -58,20 +58,23 @@ class Inflow:
             pumps: (n,) number of pumps running.
 
         Returns:
-            Litres and seconds, (n,) each; zero seconds where the inflow is not known.
+            Litres and seconds, (n,) each, zero seconds where the inflow is not known; and for how many of these seconds
+            it was seen, by a meter or by a well that fills, and not reckoned from what the pump used to move.
         """
-        litres, seconds = np.zeros(len(row)), np.zeros(len(row))
+        litres, seconds, seen = np.zeros(len(row)), np.zeros(len(row)), np.zeros(len(row))
         given = (~(np.isnan(level) | np.isnan(pumps) | np.isnan(self.area_m2[row]))).nonzero()[0]
         if len(given):
             litres[given], seconds[given] = self._risen(row[given], time_ms[given], level[given], pumps[given])
+            seen[given] = np.where(pumps[given] == 0, seconds[given], 0.0)
         has = (~np.isnan(metered)).nonzero()[0]
         if len(has):
             at, when = row[has], time_ms[has]
             last = _before(at, when, self.state["metered_ms"])
             seconds[has] = np.where(last == 0, FIRST_MS, np.minimum(when - last, METER_GAP_MS)) / 1000.0
             litres[has] = metered[has] * seconds[has]
+            seen[has] = seconds[has]
             self.state["metered_ms"][at] = when
-        return litres, seconds
+        return litres, seconds, seen
 
     def _risen(self, row: npt.NDArray[np.intp], time_ms: Ints, level: Floats, pumps: Floats) -> tuple[Floats, Floats]:
         """Return litres and seconds as told by the well's level."""

@@ -31,6 +31,7 @@ class Heard(NamedTuple):
         time_ms: (k,).
         values: (fields, k) in the order of FIELDS, NaN where absent or suspect.
         litres, seconds: (k,) what came in since the reading before, and for how long that is known.
+        seen_s: (k,) for how much of that time it was seen and not reckoned from what the pump used to move.
     """
 
     row: Places
@@ -38,6 +39,7 @@ class Heard(NamedTuple):
     values: Floats
     litres: Floats
     seconds: Floats
+    seen_s: Floats
 
 
 class InflowBook:
@@ -82,8 +84,7 @@ class InflowBook:
         mine = mine[np.argsort(at[mine], kind="stable")]
         row, time_ms = at[mine].astype(np.intp), batch.time_ms[mine]
         values = self._wanted.of(batch, np.arange(len(batch)))[:, mine]
-        litres, seconds = self.inflow.take(row, time_ms, values[0], values[1], values[2])
-        return Heard(row, time_ms, values, litres, seconds)
+        return Heard(row, time_ms, values, *self.inflow.take(row, time_ms, values[0], values[1], values[2]))
 
     @property
     def state(self) -> dict[str, npt.NDArray[Any]]:

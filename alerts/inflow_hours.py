@@ -33,6 +33,7 @@ from devices.yamlfile import Node
 Places = npt.NDArray[np.intp]
 HOUR_MS, LOOK_MS = 3_600_000, 600_000
 LIKE, LIKE_LEAST = 14, 5  # like days of which an hour is remembered, and how few will do
+SEEN_S = 600.0  # inflow seen for so much of an hour is gone by, and not what is reckoned from what a pump used to move
 RAIN_MM = 0.2  # an hour with less has none; of a reading a minute light rain is too little to be seen
 SPREAD, SPREAD_LEAST = 1.4826, 0.05  # of a median deviation to a standard one; share of the usual that it is at least
 FIGURES: dict[str, str] = {
@@ -106,6 +107,8 @@ class Hours:
             "like": np.zeros(stations, np.int64),
             "litres": np.zeros(stations),
             "seconds": np.zeros(stations),
+            "seen_l": np.zeros(stations),
+            "seen_s": np.zeros(stations),
             "rain_mm": np.zeros(stations),
             "rain_ms": np.zeros(stations, np.int64),  # end of the last hour with rain
             "past": np.full((stations, 48, LIKE), np.nan),
@@ -117,7 +120,9 @@ class Hours:
         s, p = self.state, self.params
         hour, like = s["hour"][at], s["like"][at]
         with np.errstate(invalid="ignore", divide="ignore"):
-            lps = np.where(s["seconds"][at] >= p.coverage * 3600.0, s["litres"][at] / s["seconds"][at], np.nan)
+            mean, seen = s["litres"][at] / s["seconds"][at], s["seen_l"][at] / s["seen_s"][at]
+            lps = np.where(s["seen_s"][at] >= SEEN_S, seen, mean)
+        lps[s["seconds"][at] < p.coverage * 3600.0] = np.nan
         wet = s["rain_mm"][at] >= RAIN_MM
         s["rain_ms"][at[wet]] = (hour[wet] + 1) * HOUR_MS
         dry = (hour + 1) * HOUR_MS - s["rain_ms"][at] >= p.dry_ms
@@ -131,7 +136,8 @@ class Hours:
         a, of = at[kept], like[kept]
         s["past"][a, of, s["next"][a, of] % LIKE] = lps[kept]
         s["next"][a, of] += 1
-        s["litres"][at], s["seconds"][at], s["rain_mm"][at] = 0.0, 0.0, 0.0
+        for name in ("litres", "seconds", "seen_l", "seen_s", "rain_mm"):
+            s[name][at] = 0.0
         return figures
 
 
@@ -186,16 +192,23 @@ class InflowHoursJudge:
         if heard is None or not len(mine):
             return []
         place, time_ms = self._place[heard.row[mine]].astype(np.intp), heard.time_ms[mine]
-        litres, seconds, rain = heard.litres[mine], heard.seconds[mine], heard.values[RAIN][mine]
+        litres, seconds, seen_s, rain = (
+            heard.litres[mine],
+            heard.seconds[mine],
+            heard.seen_s[mine],
+            heard.values[RAIN][mine],
+        )
         self.due_ms = min(self.due_ms, now_ms + LOOK_MS)
         hour = (time_ms - 1) // HOUR_MS  # a reading on the hour ends it
         told: list[Transition] = []
         for one in np.unique(hour).tolist():
             now = np.flatnonzero(hour == one)
-            told += self._gather(place[now], one, litres[now], seconds[now], rain[now])
+            told += self._gather(place[now], one, litres[now], seconds[now], seen_s[now], rain[now])
         return told
 
-    def _gather(self, at: Places, hour: int, litres: Floats, seconds: Floats, rain: Floats) -> list[Transition]:
+    def _gather(
+        self, at: Places, hour: int, litres: Floats, seconds: Floats, seen_s: Floats, rain: Floats
+    ) -> list[Transition]:
         s = self.hours.state
         here = np.unique(at)
         over = here[(s["hour"][here] >= 0) & (s["hour"][here] < hour)]
@@ -205,6 +218,8 @@ class InflowHoursJudge:
         s["like"][here] = int(minute) // 60 + 24 * (int(day + 3) % 7 >= 5)
         np.add.at(s["litres"], at, litres)
         np.add.at(s["seconds"], at, seconds)
+        np.add.at(s["seen_l"], at, np.where(seen_s > 0, litres, 0.0))
+        np.add.at(s["seen_s"], at, seen_s)
         np.add.at(s["rain_mm"], at, np.nan_to_num(rain))
         return told
 

@@ -100,7 +100,7 @@ class SeepageJudge:
 
     def _gather(self, heard: Heard, day: Ints, minute: Ints) -> None:
         """Take in readings, each with its local day and minute."""
-        row, time_ms, _, litres, seconds = heard
+        row, time_ms, _, litres, seconds, _ = heard
         if self.rule.role is not None:
             mine = np.flatnonzero(self.watched[row])
             row, time_ms, day, minute = row[mine], time_ms[mine], day[mine], minute[mine]

@@ -54,9 +54,12 @@ class HoursTwin:
     dry_ms: int
     past: dict[int, list[float]] = field(default_factory=dict)
 
-    def hour(self, hour: int, like: int, litres: float, seconds: float, rain_ms: int) -> dict[str, float]:
-        """Take in an hour and return its figures."""
-        lps = litres / seconds if seconds >= self.coverage * 3600 else NAN
+    def hour(
+        self, hour: int, like: int, known: tuple[float, float], seen: tuple[float, float], rain_ms: int
+    ) -> dict[str, float]:
+        """Take in an hour, litres and seconds known and of these seen, and return its figures."""
+        litres, seconds = seen if seen[1] >= 600 else known
+        lps = litres / seconds if known[1] >= self.coverage * 3600 else NAN
         held = self.past.get(like, [])[-14:]
         usual = sigma = NAN
         if len(held) >= 5:

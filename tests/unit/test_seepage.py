@@ -230,7 +230,7 @@ def test_the_inflow_of_a_well_is_told_by_its_level_and_its_pump(
     litres = seconds = 0.0
     for time_ms, level, pumps in well(inflow_lps, 60.0, 12):
         given = np.array([level + rng.normal(0, noise_m)]), np.array([float(pumps)])
-        got, known = inflow.take(np.array([0]), np.array([time_ms]), np.array([np.nan]), *given)
+        got, known, _ = inflow.take(np.array([0]), np.array([time_ms]), np.array([np.nan]), *given)
         if time_ms > MIDNIGHT_MS + 6 * 3_600_000:
             litres, seconds = litres + got[0], seconds + known[0]
     assert seconds > 0.6 * 6 * 3600
@@ -243,10 +243,30 @@ def test_a_meter_wins_over_the_level_and_several_pumps_are_not_guessed_at() -> N
     row, nothing = np.array([0]), np.array([np.nan])
     for minute, pumps in enumerate([0, 0, 0, 2, 2, 2]):
         at = np.array([MIDNIGHT_MS + minute * 60_000])
-        _, known = inflow.take(row, at, nothing, np.array([1.0 + 0.01 * minute]), np.array([float(pumps)]))
+        _, known, seen = inflow.take(row, at, nothing, np.array([1.0 + 0.01 * minute]), np.array([float(pumps)]))
         assert (known[0] > 0) == (minute == 2), "what the pump did before the first reading nobody knows"
-    got, known = inflow.take(row, np.array([MIDNIGHT_MS + 360_000]), np.array([7.0]), np.array([1.0]), np.array([2.0]))
-    assert (got[0], known[0]) == (7.0 * 60, 60)
+        assert seen[0] == known[0]
+    got, known, seen = inflow.take(
+        row, np.array([MIDNIGHT_MS + 360_000]), np.array([7.0]), np.array([1.0]), np.array([2.0])
+    )
+    assert (got[0], known[0], seen[0]) == (7.0 * 60, 60, 60)
+
+
+def test_what_comes_in_is_seen_while_the_well_fills_though_its_pump_moves_half_of_what_it_did() -> None:
+    """A clogged pump runs longer; reckoned from what it used to move, twice as much would come in."""
+    inflow, litres, seconds = Inflow(np.array([20.0]), np.array([60.0])), [0.0, 0.0], [0.0, 0.0]
+    for time_ms, level, pumps in [
+        *well(15.0, 60.0, 6),
+        *((at + 6 * 3_600_000, *on) for at, *on in well(15.0, 25.0, 1)),
+    ]:
+        given = np.array([np.nan]), np.array([level]), np.array([float(pumps)])
+        got, known, seen = inflow.take(np.array([0]), np.array([time_ms]), *given)
+        assert seen[0] in (0, known[0])
+        if time_ms > MIDNIGHT_MS + 6 * 3_600_000:
+            litres[int(seen[0] > 0)] += got[0]
+            seconds[int(seen[0] > 0)] += known[0]
+    assert litres[1] / seconds[1] == pytest.approx(15.0, rel=0.05)
+    assert litres[0] / seconds[0] > 30.0
 
 
 def test_seepage_is_found_at_a_station_without_a_flow_meter() -> None:

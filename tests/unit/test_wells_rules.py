@@ -84,12 +84,17 @@ def test_hours_are_what_a_slow_twin_works_out(rules: RuleSet) -> None:
             hours.state["hour"][one], hours.state["like"][one] = hour, like
             hours.state["seconds"][one] = seconds
             hours.state["litres"][one] = seconds * rng.uniform(5, 9)
+            hours.state["seen_s"][one] = seconds * float(rng.choice([0.0, 0.1, 0.5, 1.0]))
+            hours.state["seen_l"][one] = hours.state["seen_s"][one] * rng.uniform(5, 9)
             if rng.random() < 0.01:
                 rain[one] = hours.state["rain_ms"][one] = hour * 3_600_000
-        before = {one: (hours.state["litres"][one], hours.state["seconds"][one]) for one in at.tolist()}
+        known, seen = (
+            {one: (float(hours.state[litres][one]), float(hours.state[seconds][one])) for one in at.tolist()}
+            for litres, seconds in (("litres", "seconds"), ("seen_l", "seen_s"))
+        )
         figures = hours.finish(at)
         for k, one in enumerate(at.tolist()):
-            slow = twins[one].hour(hour, like, *(float(x) for x in before[one]), rain[one])
+            slow = twins[one].hour(hour, like, known[one], seen[one], rain[one])
             for name in HOURLY:
                 assert figures[name][k] == pytest.approx(slow[name], rel=1e-9, nan_ok=True), name
     assert not np.isnan(figures["usual_lps"]).any()
