@@ -49,6 +49,11 @@ class Params:
     by_level: bool
     allowance: float
 
+    @property
+    def off_nights(self) -> int:
+        """Return how many nights in a row end it."""
+        return self.nights.off_nights
+
 
 def parse(own: Node, kind: Kind, role: str | None) -> Params:
     """Check the rule's own keys. Raises ConfigError naming file, line, key and the accepted form."""

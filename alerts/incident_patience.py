@@ -11,11 +11,12 @@ from alerts.incident_state import Member
 from alerts.inhibition import FOUND, Inhibition
 from alerts.rules import Rule
 from alerts.topology import Topology
-from devices.sky import Sky
+from devices.sky import DAY_MS, Sky
 from devices.transition import Transition
 
 REPORTS = 3  # a device is given so many reports to recover by itself once what explained it is over
 SPARE = 2  # and so many more than its rule wants, for one or two may be lost
+NIGHTS = 4  # of so many nights one at least is dry, for rules that end only by dry nights
 
 
 class Patience:
@@ -56,6 +57,7 @@ class Patience:
         begun = member.begun
         rule = self._rules.get(begun.rule)
         own = 0 if rule is None else rule.for_ms + rule.keep_ms
+        own += NIGHTS * DAY_MS * getattr(rule.params, "off_nights", 0) if rule is not None else 0
         reports = max(REPORTS, getattr(rule.params, "reports", 0) + SPARE) if rule is not None else REPORTS
         settle_ms = own + reports * self.explaining.report_ms(begun) + self._timing.wait_ms
         if (

@@ -389,3 +389,22 @@ def test_the_shipped_matrix_names_rules_that_are_there_and_spares_what_endangers
     for source in [*shipped, common_cause_rule()]:
         for target in (rule for rule in shipped if matrix.spares(rule)):
             assert matrix.between(source, target) == (), (source.id, target.id)
+
+
+def test_slow_seepage_that_ends_for_one_rule_before_the_other_brings_no_second_incident() -> None:
+    registry = Registry(CATALOG, [Asset("station-1", "pump", "station", district="西区")])
+    rules = load_rules(CONFIG / "rules.yaml", CATALOG)
+    engine = Engine(rules, registry, Sky(registry, "Asia/Shanghai"))
+    stage = Incidents(rules, registry, load_inhibition(CONFIG / "inhibition.yaml", CATALOG))
+    day, told = 24 * 60 * MINUTE, []
+    first, second = (
+        replace(
+            begun("lamp_out", "station-1", T0), rule=rule, alert_id=rule, severity=rules[rule].severity, kind="pump"
+        )
+        for rule in ("seepage", "seep_year")
+    )
+    for after, changes in ((0, [first]), (4, [second]), (30, [ended(first, T0 + 30 * day)]), (38, [ended(second, T0)])):
+        for hours in range(0, 24, 6):
+            now = T0 + after * day + hours * 60 * MINUTE
+            told += stage.step(changes if not hours else [], engine.fleet, now).incidents
+    assert {one.id for one in told} == {"seepage"}
