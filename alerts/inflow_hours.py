@@ -192,12 +192,8 @@ class InflowHoursJudge:
         if heard is None or not len(mine):
             return []
         place, time_ms = self._place[heard.row[mine]].astype(np.intp), heard.time_ms[mine]
-        litres, seconds, seen_s, rain = (
-            heard.litres[mine],
-            heard.seconds[mine],
-            heard.seen_s[mine],
-            heard.values[RAIN][mine],
-        )
+        litres, seconds, seen_s = (column[mine] for column in (heard.litres, heard.seconds, heard.seen_s))
+        rain = heard.values[RAIN][mine]
         self.due_ms = min(self.due_ms, now_ms + LOOK_MS)
         hour = (time_ms - 1) // HOUR_MS  # a reading on the hour ends it
         told: list[Transition] = []

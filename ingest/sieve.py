@@ -90,9 +90,7 @@ class Sieve:
         rows = rows[np.lexsort((batch.sent_ms[rows], batch.device[rows]))]
         device, sent_ms, arrived_ms = batch.device[rows], batch.sent_ms[rows], batch.time_ms[rows]
         begins = np.append(True, device[1:] != device[:-1])
-        later = np.cumsum(
-            np.append(False, sent_ms[1:] != sent_ms[:-1]) & ~begins
-        )  # what was sent at once stays together
+        later = np.cumsum(np.append(False, sent_ms[1:] != sent_ms[:-1]) & ~begins)  # what was sent at once stays so
         last_ms = self._clamped[device]
         taken = (last_ms >= arrived_ms) & (last_ms <= arrived_ms + FUTURE_MS)  # else the host's clock was set back
         first_ms = np.where(taken, last_ms + 1, arrived_ms)

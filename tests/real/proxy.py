@@ -59,7 +59,7 @@ class Proxy:
             self._lines.discard(writer)
             writer.transport.abort()
             return
-        carrying = [asyncio.create_task(self._carry(*pair)) for pair in ((reader, back), (there, writer))]
+        carrying = [asyncio.create_task(self._carry(reader, back)), asyncio.create_task(self._answer(there, writer))]
         try:
             await asyncio.wait(carrying, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -68,6 +68,12 @@ class Proxy:
             self._lines.discard(writer)
             back.transport.abort()
             writer.transport.abort()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Carry what the server says; that it hangs up gets no further than the rest while the line is silent."""
+        await self._carry(reader, writer)
+        while self.silent:
+            await asyncio.sleep(0.05)
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
