@@ -51,8 +51,10 @@ class Hold:
         self._doubt = self.seconds > 0
 
     def due(self, now_s: float) -> bool:
-        """Return whether the store should be asked now since when it runs."""
-        return self._doubt or (bool(self._marks) and now_s - self._asked_s >= self.seconds / ASKED_EACH)
+        """Return whether to ask the store now since when it runs: before it takes anything, and now and then."""
+        if self._doubt or (self.seconds > 0 and self._asked_s == -math.inf):
+            return True
+        return bool(self._marks) and now_s - self._asked_s >= self.seconds / ASKED_EACH
 
     def told(self, now_s: float, started_ms: int | None) -> bool:
         """Take the store's answer to a question asked at ``now_s``; None where it does not tell.
