@@ -281,7 +281,7 @@ def test_a_thousand_open_alerts_are_compared_without_asking_the_rule_a_thousand_
     opened = judge.open()
     assert len(opened) == 1000
     asked = []
-    judge.open = lambda: asked.append(1) or opened  # type: ignore[method-assign, func-returns-value]
+    judge.open = lambda: asked.append(1) or opened  # type: ignore[method-assign, func-returns-value]  # counts who asks
     written = [Written("high", entity, onset) for entity, onset in opened.items()]
     assert engine.compare(written) == 0
     assert engine.compare([*written, Written("high", "device:station-9999", T0)]) == 1

@@ -277,3 +277,15 @@ DATE = {"Date": "Sat, 21 Nov 2026 23:08:16 GMT"}
 )
 def test_a_start_is_read_from_metrics(metrics: str, headers: dict[str, str], expected: int | None) -> None:
     assert started_of(metrics, headers) == expected
+
+
+def test_a_store_is_asked_before_it_takes_anything_and_one_that_never_forgets_is_not() -> None:
+    hold = Hold(60.0, 0)
+    assert hold.due(0.0)
+    hold.told(0.0, 1_000)
+    assert not hold.due(0.1)
+    hold.shipped(0.2, 500)
+    hold.failed()  # killed and back again
+    hold.told(0.3, 2_000)
+    assert hold.replaying == 0
+    assert not Hold(0.0, 0).due(0.0)
