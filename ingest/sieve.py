@@ -82,7 +82,8 @@ class Sieve:
     def _set_apart(self, batch: Batch) -> Batch:
         """Give readings that are judged as of their arrival times of their own, each behind its device's last one.
 
-        Two of one device that arrive in the same millisecond, in one group or in two, would be one point when stored.
+        So rules see those of one device that arrive in the same millisecond, in one group or in two, as one after the
+        other.
         """
         rows = np.flatnonzero(batch.marks & MARK_FUTURE)
         if not len(rows):
@@ -95,10 +96,6 @@ class Sieve:
         taken = (last_ms >= arrived_ms) & (last_ms <= arrived_ms + FUTURE_MS)  # else the host's clock was set back
         first_ms = np.where(taken, last_ms + 1, arrived_ms)
         given_ms = first_ms + later - later[begins][np.cumsum(begins) - 1]
-        right = (batch.marks & MARK_FUTURE) == 0
-        said = np.append(_places(batch.device[right], batch.time_ms[right]), _places(device, self._newest_time[device]))
-        while (met := np.isin(_places(device, given_ms), said)).any():  # what a device dated rightly keeps its time
-            given_ms[np.isin(device, device[met])] += 1
         time_ms = batch.time_ms.copy()
         time_ms[rows] = self._clamped[device] = given_ms
         return _in_order(replace(batch, time_ms=time_ms))
@@ -158,12 +155,6 @@ def _in_order(batch: Batch) -> Batch:
     by_device = np.argsort(devices, kind="stable")
     backwards = (np.diff(times[by_device]) < 0) & (np.diff(devices[by_device]) == 0)
     return batch.take(np.lexsort((times, devices))) if backwards.any() else batch
-
-
-def _places(device: npt.NDArray[np.int32], time_ms: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return one number for each device and moment; moments are below 2**43, to the year 2248."""
-    found: npt.NDArray[np.int64] = (device.astype(np.int64) << 43) | (time_ms & ((1 << 43) - 1))
-    return found
 
 
 def _first_of_each(keys: Keys) -> npt.NDArray[np.bool_]:

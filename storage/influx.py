@@ -23,7 +23,7 @@ from storage.lines import LineWriter, own_line, stored
 from storage.timeseries import History, OwnPoint, Refused, StoreAway, Written, interval_ms
 
 LINES_MAX = 5000  # lines a request: InfluxDB's own advice
-MILLISECONDS: Any = "ms"  # WritePrecision.MS, which the client declares as another type than it takes
+MICROSECONDS: Any = "us"  # WritePrecision.US, which the client declares as another type than it takes
 THIN = {"bool": "max", "code": "last"}  # how a field's readings of one interval become one value; others by mean
 
 
@@ -147,7 +147,7 @@ class InfluxStore:
     def post(self, body: bytes) -> None:
         """Write lines as they are. Raises StoreAway, DataFault or TooLarge."""
         try:
-            self._write_api.write(self.bucket, self._org, body, write_precision=MILLISECONDS)
+            self._write_api.write(self.bucket, self._org, body, write_precision=MICROSECONDS)
         except InfluxDBError as trouble:
             response = trouble.response
             headers = dict(response.getheaders()) if response is not None else {}

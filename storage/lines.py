@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from devices.batch import MARK_FUTURE, Batch
 from devices.registry import Registry
-from storage.timeseries import HEARD, MARKS, SENT_MS, SUSPECT, OwnPoint
+from storage.timeseries import HEARD, MARKS, SENT_MS, SUSPECT, OwnPoint, moments_us
 
 TAGS = ("cabinet", "district", "road")  # places of an asset that become tags beside device and role
 SHAPES_MAX = 1024  # sets of fields remembered; a device that sends another set each time shall not fill the memory
@@ -30,7 +30,7 @@ _ENCODED = re.compile(r"[%\\\x00-\x1f\x7f]")
 _SPECIAL = re.compile(r"([,= ])")
 _DECODED = re.compile(r"%([0-9A-F]{2})")
 HEADS_MAX = 50_000  # devices whose tags are kept at hand; a city of a million is not all kept twice
-_TIME = "time_ms"  # no field's name (devices.kinds.RESERVED)
+_TIME = "time_us"  # no field's name (devices.kinds.RESERVED)
 
 _encode = msgspec.json.Encoder().encode
 
@@ -150,7 +150,7 @@ class LineWriter:
         self, batch: Batch, names: list[str], columns: list[list[Any]], here: npt.NDArray[np.intp] | None
     ) -> list[bytes]:
         """Let msgspec write all numbers at once as JSON objects, and turn their punctuation into line protocol."""
-        times = batch.time_ms if here is None else batch.time_ms[here]
+        times = moments_us(batch) if here is None else moments_us(batch)[here]
         devices = batch.device if here is None else batch.device[here]
         shaped = map(self._shape(tuple(names)), *columns, times.tolist())
         text = _encode(list(shaped))[2:-2].replace(b'"', b"").replace(b":", b"=").replace(b",@=", b" ")
@@ -205,7 +205,7 @@ def own_line(point: OwnPoint) -> bytes | None:
     if not fields:
         return None
     numbers = ",".join(f"{escape(name)}={value!r}" for name, value in sorted(fields.items()))
-    return f"{head(point.measurement, dict(point.tags))}{numbers} {point.time_ms}".encode()
+    return f"{head(point.measurement, dict(point.tags))}{numbers} {point.time_ms * 1000}".encode()
 
 
 class Parsed(NamedTuple):
@@ -214,7 +214,7 @@ class Parsed(NamedTuple):
     measurement: str
     tags: dict[str, str]
     fields: dict[str, float]
-    time_ms: int
+    time_us: int
 
 
 def parse_line(line: bytes) -> Parsed:

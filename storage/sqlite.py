@@ -19,7 +19,18 @@ import numpy as np
 from devices.batch import MARK_FUTURE, Batch
 from devices.kinds import Catalog, Field, Kind
 from devices.registry import Registry
-from storage.timeseries import HEARD, MARKS, SENT_MS, SUSPECT, History, OwnPoint, StoreAway, Written, interval_ms
+from storage.timeseries import (
+    HEARD,
+    MARKS,
+    SENT_MS,
+    SUSPECT,
+    History,
+    OwnPoint,
+    StoreAway,
+    Written,
+    interval_ms,
+    moments_us,
+)
 
 BUSY_S = 30.0
 _WHERE = "WHERE device = ? AND time_ms >= ? AND time_ms < ?"
@@ -89,8 +100,8 @@ class SqliteStore:
         """Return the time of the newest reading of a kind, None where there is none."""
         table = _table_name(self.catalog[kind].name)
         with self._reading() as connection:
-            found: int | None = connection.execute(f"SELECT max(time_ms) FROM {table}").fetchone()[0]  # noqa: S608
-            return found
+            found: float | None = connection.execute(f"SELECT max(time_ms) FROM {table}").fetchone()[0]  # noqa: S608
+            return None if found is None else int(found)
 
     def own(self, measurement: str) -> list[OwnPoint]:
         """Return the points of one of Lamplighter's own series, oldest first."""
@@ -206,7 +217,8 @@ def _rows(batch: Batch, registry: Registry) -> tuple[tuple[str, ...], list[tuple
         if present.any():
             add(name, values, present)
     devices = registry.ids_of(batch.device)
-    return tuple(names), list(zip(devices, batch.time_ms.tolist(), *columns, strict=True))
+    times = (moments_us(batch) / 1000 if clamped.any() else batch.time_ms).tolist()  # whole ones are kept as whole
+    return tuple(names), list(zip(devices, times, *columns, strict=True))
 
 
 def _thinned(
@@ -217,11 +229,11 @@ def _thinned(
     points_max: int,
 ) -> History:
     step = interval_ms(about[1], about[2], points_max)
-    picked = [f"time_ms / {step} * {step} AS slot"]
+    picked = [f"CAST(time_ms AS INTEGER) / {step} * {step} AS slot"]
     for column in columns:
         name = _quoted(column.name)
         if column.type == "code":  # the last one of the interval
-            coded = f"time_ms * 65536 + CAST({name} AS INTEGER) + 32768"
+            coded = f"CAST(time_ms AS INTEGER) * 65536 + CAST({name} AS INTEGER) + 32768"
             picked.append(f"max(CASE WHEN {name} IS NOT NULL THEN {coded} END) % 65536 - 32768")
         else:
             picked.append(f"{'max' if column.type == 'bool' else 'avg'}({name})")

@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from devices.batch import Batch
+import numpy as np
+import numpy.typing as npt
+
+from devices.batch import MARK_FUTURE, Batch
 from devices.registry import Registry
 
 # Fields that a store adds to a reading beside those of its kind, where there is something to say.
@@ -15,6 +18,19 @@ HEARD = "heard"  # 1: the reading carried no value at all
 SUSPECT = "suspect"  # how many of its values lie outside their physical range
 MARKS = "marks"  # MARK_ bits of devices.batch: late, clamped from the future
 SENT_MS = "sent_ms"  # device time as sent, where it was clamped
+
+
+def moments_us(batch: Batch) -> npt.NDArray[np.int64]:
+    """Return (n,) the moments at which a store keeps readings, epoch microseconds.
+
+    A reading that was dated ahead, and so is judged as of its arrival, lies a part of a millisecond behind it: where no
+    reading that is dated rightly can be, whenever that one comes, nor another that was sent at another time.
+    """
+    ahead = (batch.marks & MARK_FUTURE) != 0
+    found: npt.NDArray[np.int64] = batch.time_ms * 1000
+    if ahead.any():
+        found += np.where(ahead, 1 + batch.sent_ms % 999, 0)
+    return found
 
 
 class StoreAway(RuntimeError):  # noqa: N818 - a state of the world, not a mistake

@@ -58,6 +58,6 @@ def owed(play: Rehearsal) -> Iterator[tuple[int, Reading]]:
 def points(play: Rehearsal) -> dict[Point, dict[str, float]]:
     """Return what the store holds by kind, device and sent time."""
     return {
-        (kind, device, int(point.get(SENT_MS, time_ms))): point
-        for (kind, device, time_ms), point in play.store.points.items()
+        (kind, device, int(point.get(SENT_MS, time_us // 1000))): point
+        for (kind, device, time_us), point in play.store.points.items()
     }

@@ -10,7 +10,7 @@ from devices.registry import Registry
 from simulators.stage.dice import Dice, Trace
 from simulators.stage.loop import VirtualLoop
 from simulators.stage.workers import pause
-from storage.timeseries import HEARD, MARKS, SENT_MS, History, OwnPoint, Refused, StoreAway, Written
+from storage.timeseries import HEARD, MARKS, SENT_MS, History, OwnPoint, Refused, StoreAway, Written, moments_us
 
 Point = dict[str, float]
 Place = tuple[str, str, int]
@@ -28,7 +28,7 @@ class StagedStore:
         mood: empty, or one of MOODS.
         forgets_s: what it took in so many last seconds is gone when it is killed.
         forgotten: how many writes were.
-        points: fields by kind, device and time.
+        points: fields by kind, device and moment, epoch microseconds.
         writes: how often a reading was written to a place.
     """
 
@@ -81,7 +81,7 @@ class StagedStore:
             point[MARKS] = float(batch.marks[place])
         if sent_ms != time_ms:
             point[SENT_MS] = float(sent_ms)
-        where = (kind, device, time_ms)
+        where = (kind, device, int(moments_us(batch)[place]))
         before = self.points.get(where)
         self._written.append((self._loop.now_s, where, before))
         self.points[where] = {**(before or {}), **point}
@@ -99,16 +99,16 @@ class StagedStore:
     ) -> History:
         """Return readings of one device, the first ``points_max`` of them."""
         found = sorted(
-            (time_ms, point)
-            for (a_kind, a_device, time_ms), point in self.points.items()
-            if (a_kind, a_device) == (kind, device_id) and from_ms <= time_ms < until_ms
+            (time_us // 1000, point)
+            for (a_kind, a_device, time_us), point in self.points.items()
+            if (a_kind, a_device) == (kind, device_id) and from_ms * 1000 <= time_us < until_ms * 1000
         )[:points_max]
         values = {name: [point.get(name) for _, point in found] for name in fields}
         return History([time_ms for time_ms, _ in found], values)
 
     def last_time_ms(self, kind: str) -> int | None:
         """Return the newest reading's time."""
-        return max((time_ms for a_kind, _, time_ms in self.points if a_kind == kind), default=None)
+        return max((time_us // 1000 for a_kind, _, time_us in self.points if a_kind == kind), default=None)
 
     def check(self) -> str | None:
         """Return what is wrong, or None."""

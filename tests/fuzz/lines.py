@@ -47,7 +47,7 @@ def _point(texts: list[str], numbers: list[float]) -> None:
     assert parsed.measurement == "m" + texts[-1]
     assert parsed.tags == {name: value for name, value in tags.items() if value}
     assert parsed.fields == finite
-    assert parsed.time_ms == NOW
+    assert parsed.time_us == NOW * 1000
 
 
 def _readings(road: str, numbers: np.ndarray[tuple[int], np.dtype[np.float64]]) -> None:
@@ -60,7 +60,7 @@ def _readings(road: str, numbers: np.ndarray[tuple[int], np.dtype[np.float64]]) 
     for line, row in zip(found.lines, found.rows.tolist(), strict=True):
         parsed = parse_line(line)
         assert parsed.tags.get("road", "") == road
-        assert parsed.time_ms == NOW + row
+        assert parsed.time_us == (NOW + row) * 1000
         held = {name: parsed.fields[name] for name in KIND.field_names() if name in parsed.fields}
         sent = zip(KIND.field_names(), values[:, row].tolist(), strict=True)
         assert held == {name: number for name, number in sent if math.isfinite(number)}

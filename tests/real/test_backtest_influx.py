@@ -54,7 +54,7 @@ def test_devices_that_the_registry_does_not_know_are_counted_and_left_out(
     registry = city(catalog)
     influx_store = InfluxStore(influx.url, influx.token, "", influx.bucket, catalog)
     influx_store.write(readings(catalog, registry)[:1], registry)
-    influx_store.post(f"streetlight,device=ghost power_w=1 {START + 5}".encode())
+    influx_store.post(f"streetlight,device=ghost power_w=1 {START + 5}000".encode())
     influx_store.close()
     past = InfluxPast(influx.url, influx.token, influx.bucket)
     kind = catalog["streetlight"]

@@ -136,7 +136,7 @@ def test_readings_that_the_database_refuses_go_to_quarantine_and_hold_up_nobody(
     influx: InfluxDatabase, catalog: Catalog, tmp_path: Path
 ) -> None:
     store = open_store(influx, catalog)
-    store.post(f'streetlight,device=alien tilt_deg="steep" {T0}'.encode())  # a field's first type stands for ever
+    store.post(f'streetlight,device=alien tilt_deg="steep" {T0}000'.encode())  # a field's first type stands for ever
     depot = Depot(tmp_path, catalog, store)
     kind = catalog["streetlight"]
     values = np.full((len(kind.fields), 9), np.nan)

@@ -22,7 +22,7 @@ from storage.shipper import Shipper
 from storage.sqlite import SqliteStore
 from storage.timeseries import OwnPoint, StoreAway
 from tests.real.influxdb_server import Influx, InfluxDatabase
-from tests.unit.storage_city import T0, lamp_batch, lamp_record, lamps, registry_of
+from tests.unit.storage_city import T0, dated_ahead, lamp_batch, lamp_record, lamps, registry_of
 
 pytestmark = [pytest.mark.influxdb]
 
@@ -107,7 +107,7 @@ def one_lamp(catalog: Catalog, road: str) -> Registry:
 def test_a_type_conflict_refuses_its_lines_and_keeps_the_good_ones(
     influx: InfluxDatabase, store: InfluxStore, catalog: Catalog
 ) -> None:
-    store.post(f'streetlight,device=alien tilt_deg="steep" {T0}'.encode())
+    store.post(f'streetlight,device=alien tilt_deg="steep" {T0}000'.encode())
     registry = registry_of(catalog)
     kind = catalog["streetlight"]
     values = np.full((len(kind.fields), 10), np.nan)
@@ -123,8 +123,8 @@ def test_a_type_conflict_refuses_its_lines_and_keeps_the_good_ones(
 def test_a_line_that_cannot_be_parsed_is_found_whatever_the_count_says(
     influx: InfluxDatabase, store: InfluxStore
 ) -> None:
-    lines = [f"house,n={n} v=1 {T0}".encode() for n in range(9)]
-    lines[5] = b"house,n=5 v=what " + str(T0).encode()
+    lines = [f"house,n={n} v=1 {T0}000".encode() for n in range(9)]
+    lines[5] = b"house,n=5 v=what " + str(T0 * 1000).encode()
     found = store._send(lines)
     assert [place for place, _ in found] == [5]
     assert "unable to parse" in found[0][1]
@@ -156,11 +156,12 @@ def test_history_agrees_with_the_sqlite_store(
         filled = rng.random(500) < 0.7
         values[kind.column(name), filled] = rng.integers(0, 2, filled.sum())
     batch = make_batch(kind, T0, T0 + 1000 * np.arange(500), [0] * 500, values)
+    ahead = dated_ahead(batch.take(np.arange(90, 99)))
     other = SqliteStore(tmp_path / "r.db", catalog)
     for each in (store, other):
-        each.write([batch, lamp_batch(catalog, [1])], registry)
+        each.write([batch, lamp_batch(catalog, [1]), ahead], registry)
     fields = ["phase_a_v", "door_open", "work_mode"]
-    for points in (1000, 500, 50, 7, 2):
+    for points in (1000, 509, 50, 7, 2):
         question = ("streetlight", "cab-01", fields, T0, T0 + 500_000, points)
         left, right = store.history(*question), other.history(*question)
         kept = [n for n in range(len(right.time_ms)) if any(right.values[f][n] is not None for f in fields)]

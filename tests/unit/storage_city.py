@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from devices.batch import Batch, make_batch
+from devices.batch import MARK_FUTURE, Batch, make_batch
 from devices.kinds import Catalog
 from devices.payloads import Reject
 from devices.registry import Asset, Registry
@@ -42,6 +42,13 @@ def lamp_batch(catalog: Catalog, rows: Sequence[int], time_ms: int = T0, power_w
     values[kind.column("power_w")] = power_w + np.arange(len(rows))
     values[kind.column("voltage_v")] = 230.5
     return make_batch(kind, time_ms + 5, [time_ms] * len(rows), rows, values)
+
+
+def dated_ahead(batch: Batch) -> Batch:
+    """Return readings as if sent three hours later by devices whose clocks are ahead, judged at the same moments."""
+    return replace(
+        batch, sent_ms=batch.time_ms + 10_800_000, marks=np.full(len(batch), MARK_FUTURE, dtype=batch.marks.dtype)
+    )
 
 
 def lamp_record(catalog: Catalog, number: int, rows: Sequence[int] = (0, 1, 2)) -> Record:

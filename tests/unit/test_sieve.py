@@ -115,20 +115,6 @@ def test_readings_dated_ahead_are_never_one_point_however_close_they_come() -> N
     assert max(time for _, time in points) < T + 60_010, "and near its arrival"
 
 
-def test_a_reading_dated_ahead_gives_way_to_one_that_is_dated_rightly_at_its_arrival() -> None:
-    sieve, points = Sieve(5), set()
-    for sent in ((0,), (3600, 3601, 1), (3602, 3603)):  # the first is of the very millisecond in which all arrive
-        batch = readings(*((0, second, 80 + n) for n, second in enumerate(sent)))
-        ahead = batch.sent_ms > T + 120_000
-        batch.time_ms = np.where(ahead, T, batch.sent_ms)
-        batch.marks = np.where(ahead, MARK_FUTURE, 0).astype(np.uint8)
-        points |= set(sieve.sift(batch)[0].time_ms.tolist())
-    assert len(points) == 6
-    together = readings((1, 3600, 80), (1, 0, 81))
-    together.time_ms, together.marks = np.array([T, T]), np.array([MARK_FUTURE, 0], np.uint8)
-    assert Sieve(5).sift(together)[0].time_ms.tolist() == [T, T + 1]
-
-
 def test_one_moment_in_several_messages_dated_ahead_stays_one_moment() -> None:
     ahead = readings((0, 3600, 80), (0, 3600, 81), (0, 3601, 82))
     ahead.time_ms = np.full(3, T, dtype=np.int64)

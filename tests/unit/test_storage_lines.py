@@ -31,7 +31,7 @@ def test_a_reading_is_one_line_of_tags_in_order_present_fields_and_milliseconds(
     )
     found = LineWriter(Registry(catalog, [asset])).lines(lamp_batch(catalog, [0]))
     tags = r"cabinet=cab\=1,device=lamp-0001,district=海淀,road=Main\ Street\,\ North,role=lamp"
-    assert [line.decode() for line in found.lines] == [f"streetlight,{tags} power_w=60.0,voltage_v=230.5 {T0}"]
+    assert [line.decode() for line in found.lines] == [f"streetlight,{tags} power_w=60.0,voltage_v=230.5 {T0}000"]
 
 
 def test_switches_counts_and_codes_go_as_floats(catalog: Catalog) -> None:
@@ -44,7 +44,7 @@ def test_switches_counts_and_codes_go_as_floats(catalog: Catalog) -> None:
         .lines(make_batch(kind, T0, [T0], [0], values))
         .lines[0]
     )
-    assert line.decode() == f"pump,device=stn-1,role=station pumps_on=1.0,running=1.0,mode=1.0 {T0}"
+    assert line.decode() == f"pump,device=stn-1,role=station pumps_on=1.0,running=1.0,mode=1.0 {T0}000"
 
 
 COLUMNS = len(CATALOG["streetlight"].fields)
@@ -74,7 +74,7 @@ def test_whatever_was_measured_is_read_back_from_its_line(rows: list[tuple[int, 
         assert parsed.fields.get("heard", 0) == (not expected)
         assert parsed.fields.get("suspect", 0) == batch.suspect[:, row].sum()
         assert parsed.tags["device"] == registry.assets[devices[row]].id
-        assert parsed.time_ms == T0 + row
+        assert parsed.time_us == (T0 + row) * 1000
 
 
 def test_infinite_values_are_absent_and_flags_stand_beside(catalog: Catalog) -> None:
@@ -115,4 +115,4 @@ def test_any_name_comes_back_and_stays_in_its_place(name: str) -> None:
 
 def test_a_point_without_a_number_is_no_line() -> None:
     assert own_line(OwnPoint("house", {}, {"v": math.nan}, 5)) is None
-    assert own_line(OwnPoint("house", {}, {"b": 2, "a": 1e-7}, 5)) == b"house a=1e-07,b=2.0 5"
+    assert own_line(OwnPoint("house", {}, {"b": 2, "a": 1e-7}, 5)) == b"house a=1e-07,b=2.0 5000"

@@ -14,9 +14,10 @@ from devices.batch import MARK_FUTURE, MARK_LATE, make_batch
 from devices.kinds import Catalog, parse_kind
 from devices.registry import Asset, Registry
 from devices.yamlfile import parse_yaml
+from storage.past import SqlitePast
 from storage.sqlite import SqliteStore
 from storage.timeseries import OwnPoint, StoreAway, interval_ms
-from tests.unit.storage_city import T0, lamp_batch, registry_of
+from tests.unit.storage_city import T0, dated_ahead, lamp_batch, registry_of
 
 
 @pytest.fixture
@@ -57,6 +58,31 @@ def test_fields_of_one_device_and_time_are_merged_and_the_last_value_wins(store:
     history = store.history("streetlight", "lamp-0004", ["power_w", "tilt_deg", "current_a"], T0, T0 + 1, 10)
     assert history.time_ms == [T0]
     assert history.values == {"power_w": [3.0], "tilt_deg": [2.0], "current_a": [None]}
+
+
+def test_a_reading_dated_ahead_never_becomes_one_with_another_of_its_millisecond(
+    store: SqliteStore, catalog: Catalog
+) -> None:
+    registry = registry_of(catalog)
+    ahead = dated_ahead(lamp_batch(catalog, [0], power_w=70.0))
+    another = dated_ahead(lamp_batch(catalog, [0], power_w=71.0))
+    another.sent_ms += 1000
+    for _ in range(2):
+        store.write([ahead, another], registry)
+        store.write([lamp_batch(catalog, [0])], registry)  # dated rightly, and late
+    history = store.history("streetlight", "lamp-0000", ["power_w"], T0, T0 + 1, 10)
+    assert history.time_ms == [T0] * 3
+    assert sorted(map(str, history.values["power_w"])) == ["60.0", "70.0", "71.0"]
+    assert rows(store, "SELECT typeof(time_ms), count(*) FROM readings_streetlight GROUP BY 1 ORDER BY 1") == [
+        ("integer", 1),
+        ("real", 2),
+    ]
+    assert store.last_time_ms("streetlight") == T0
+    past = SqlitePast(store.path)
+    found = past.readings(catalog["streetlight"], ["power_w"], registry, T0, T0 + 1)
+    past.close()
+    assert found.time_ms.tolist() == [T0] * 3
+    assert found.values[0, 0] == 60.0
 
 
 def test_empty_suspect_late_and_clamped_readings_are_flagged(store: SqliteStore, catalog: Catalog) -> None:
