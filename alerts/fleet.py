@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from devices.sky import Sky
 NEVER = np.iinfo(np.int64).min  # time of a device that has not been heard
 NEVER_AGAIN = np.iinfo(np.int64).max
 _REMEMBERED = 4096  # combinations of fields that are kept at hand
+_SAMPLE = 4096  # devices, about, that are looked at to see which columns are filled alike
 _TIME, _SEEN, _MARK = range(3)
 
 
@@ -67,6 +70,7 @@ class Live:
         self.values = self._table.T
         self._clocks = np.full((len(self.rows), 3), NEVER, dtype=np.int64)
         self.time_ms, self.seen_ms, self.mark = (self._clocks[:, one] for one in (_TIME, _SEEN, _MARK))
+        self._filled = np.zeros(len(kind.fields), dtype=bool)  # columns in which anybody has sent anything
         self._registry = registry
         self._facts: dict[str, npt.NDArray[np.float64]] = {}
         self._fillings: dict[tuple[bytes, bytes], _Filling] = {}
@@ -91,6 +95,8 @@ class Live:
             if len(self._fillings) > _REMEMBERED:
                 self._fillings.clear()
             filling = self._fillings[absent, partial] = _filling(absent, partial)
+            for first, end in [*filling.runs, *((number, number + 1) for number in filling.some)]:
+                self._filled[first:end] = True
         for first, end in filling.runs:
             rows = np.ascontiguousarray(trusted[first:end].T)
             record = self._record(first, end)
@@ -98,6 +104,40 @@ class Live:
         for number in filling.some:
             here = (~np.isnan(trusted[number])).nonzero()[0]
             self.values[number, at[here]] = trusted[number, here]
+
+    def runs(self) -> Iterator[tuple[int, int, npt.NDArray[np.intp] | None]]:
+        """Yield which columns have been filled, those side by side together that about as many devices have sent.
+
+        Yields:
+            first and end of the columns, and the places of the devices that sent them; None where most have.
+        """
+        sample = self._table[:: max(1, len(self._table) // _SAMPLE)]
+        counts = np.where(self._filled, np.count_nonzero(~np.isnan(sample), axis=0), -1)
+        edges = np.flatnonzero(np.diff(counts)) + 1
+        for first, end in pairwise([0, *edges.tolist(), len(counts)]):
+            if counts[first] > len(sample) // 2:
+                yield first, end, None
+            elif counts[first] >= 0:
+                yield first, end, (~np.isnan(self._table[:, first:end])).any(axis=1).nonzero()[0]
+
+    def cells(self, first: int, end: int, at: npt.NDArray[np.intp] | None) -> npt.NDArray[np.float64]:
+        """Return columns side by side of the devices at some places, or of all: (places, columns), a copy."""
+        return self._table[:, first:end].copy() if at is None else self._table[at, first:end]
+
+    def fill(self, fields: Sequence[str], at: npt.NDArray[np.intp], cells: npt.NDArray[np.generic]) -> None:
+        """Take over what :meth:`cells` returned; fields that there are no longer, and places below zero, are let go."""
+        numbers = [self.columns.get(name, -1) for name in fields]
+        self._filled[[number for number in numbers if number >= 0]] = True
+        here = at >= 0
+        if not here.all():
+            at, cells = at[here], cells[here]
+        if numbers == list(range(numbers[0], numbers[0] + len(fields))) and numbers[0] >= 0:
+            record = self._record(numbers[0], numbers[-1] + 1)
+            record[at] = np.ascontiguousarray(cells).view(record.dtype)[:, 0]
+            return
+        for place, number in enumerate(numbers):
+            if number >= 0:
+                self._table[at, number] = cells[:, place]
 
     def _record(self, first: int, end: int) -> npt.NDArray[np.void]:
         """Return columns that stand side by side as one column of records, which is written in one go."""

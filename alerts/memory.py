@@ -60,22 +60,21 @@ class Opened(Protocol):
 
 
 def save_fleet(fleet: Fleet) -> Iterator[tuple[str, npt.NDArray[np.generic]]]:
-    """Yield the live columns of all kinds, by device id and field name.
+    """Yield the live columns of all kinds, by device id and field names.
 
     Fields that nobody has sent are left out, and of those that few send only these few are kept.
     """
     for name, live in fleet.live.items():
-        yield f"fleet.{name}.ids", ids_of(fleet.registry, live.rows)
-        yield f"fleet.{name}.time_ms", live.time_ms.copy()
-        yield f"fleet.{name}.seen_ms", live.seen_ms.copy()
-        for number, field in enumerate(live.kind.field_names()):
-            column = live.values[number]
-            known = np.flatnonzero(~np.isnan(column))
-            if len(known) > len(column) // 2:
-                yield f"fleet.{name}.all.{field}", column.copy()
-            elif len(known):
-                yield f"fleet.{name}.at.{field}", known.astype(np.int32)
-                yield f"fleet.{name}.some.{field}", column[known]
+        prefix = f"fleet.{name}."
+        yield f"{prefix}ids", ids_of(fleet.registry, live.rows)
+        yield f"{prefix}time_ms", live.time_ms.copy()
+        yield f"{prefix}seen_ms", live.seen_ms.copy()
+        for first, end, at in live.runs():
+            run = f"{prefix}run.{first}."
+            yield f"{run}fields", np.array(live.kind.field_names()[first:end])
+            if at is not None:
+                yield f"{run}at", at.astype(np.int32)
+            yield f"{run}values", live.cells(first, end, at)
 
 
 def load_fleet(fleet: Fleet, arrays: Mapping[str, npt.NDArray[np.generic]]) -> None:
@@ -90,12 +89,11 @@ def _load_live(fleet: Fleet, live: Live, arrays: Mapping[str, npt.NDArray[np.gen
     here = found >= 0
     live.time_ms[found[here]] = arrays[prefix + "time_ms"][here]
     live.seen_ms[found[here]] = arrays[prefix + "seen_ms"][here]
-    for number, field in enumerate(live.kind.field_names()):
-        if f"{prefix}all.{field}" in arrays:
-            live.values[number, found[here]] = arrays[f"{prefix}all.{field}"][here]
-        elif f"{prefix}at.{field}" in arrays:
-            places = found[arrays[f"{prefix}at.{field}"].astype(np.intp)]
-            live.values[number, places[places >= 0]] = arrays[f"{prefix}some.{field}"][places >= 0]
+    for name in arrays:
+        if name.startswith(f"{prefix}run.") and name.endswith(".fields"):
+            run = name.removesuffix("fields")
+            places = found[arrays[f"{run}at"]] if f"{run}at" in arrays else found
+            live.fill([str(field) for field in arrays[name]], places, arrays[f"{run}values"])
 
 
 def save_judge(rule: Rule, judge: Judge) -> Arrays:

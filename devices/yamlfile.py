@@ -5,10 +5,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.composer import Composer
+from yaml.constructor import SafeConstructor
+from yaml.cyaml import CParser  # type: ignore[attr-defined]  # not declared; CSafeLoader is made of it
+from yaml.resolver import Resolver
 
 BYTES_MAX = 4 << 20  # of one file; a thousand rules are a quarter of it
 DEPTH_MAX = 32  # a rule has four levels
@@ -16,7 +21,7 @@ TOO_DEEP = f"nested too deeply; at most {DEPTH_MAX} levels are read"
 SHOWN = 60  # characters of a wrong value in an error; more would spill a wrong file, and the secrets in it
 
 
-class _Loader(yaml.SafeLoader):
+class _Strict(Composer):
     """YAML 1.2's booleans: only true and false, so that ``on`` and ``off`` are words, and keys of rules.
 
     Aliases are refused: a few of them, each naming the one before twice, are a file of any size.
@@ -26,17 +31,21 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:  # noqa: ANN401 - as the base has it
         """Refuse an alias and what is nested too deeply, compose anything else."""
-        if self.check_event(yaml.AliasEvent):
-            event = self.peek_event()  # type: ignore[no-untyped-call]
+        if self.check_event(yaml.AliasEvent):  # type: ignore[attr-defined]  # it is the parser's, beside this class
+            event = self.peek_event()  # type: ignore[attr-defined]
             raise yaml.composer.ComposerError(None, None, "aliases are not read; write it out", event.start_mark)
         if self.depth == DEPTH_MAX:
-            event = self.peek_event()  # type: ignore[no-untyped-call]
+            event = self.peek_event()  # type: ignore[attr-defined]
             raise yaml.composer.ComposerError(None, None, TOO_DEEP, event.start_mark)
         self.depth += 1
         try:
             return super().compose_node(parent, index)
         finally:
             self.depth -= 1
+
+
+class _Loader(_Strict, yaml.SafeLoader):
+    """Reads in Python: slow, and clear about what is wrong."""
 
     def fetch_flow_collection_start(self, token: type[yaml.Token]) -> None:
         """Refuse brackets within brackets before they are looked through, which takes the square of their number."""
@@ -45,13 +54,24 @@ class _Loader(yaml.SafeLoader):
         super().fetch_flow_collection_start(token)
 
 
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in rules if tag != "tag:yaml.org,2002:bool"]
-    for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
-)
+class _QuickLoader(_Strict, CParser, SafeConstructor, Resolver):
+    """Reads with libyaml, nine times as fast: a start waits for it."""
+
+    def __init__(self, text: str) -> None:
+        CParser.__init__(self, text)
+        Composer.__init__(self)
+        SafeConstructor.__init__(self)
+        Resolver.__init__(self)
+
+
+for _loader in (_Loader, _QuickLoader):
+    _loader.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in rules if tag != "tag:yaml.org,2002:bool"]
+        for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    _loader.add_implicit_resolver(
+        "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+    )
 
 
 class ConfigError(ValueError):
@@ -163,12 +183,11 @@ def read_yaml(path: Path) -> Node:
 
 
 def parse_yaml(text: str, file: str = "text") -> Node:
-    """Read YAML text; ``file`` is the name that errors give."""
-    loader: _Loader | None = None
+    """Read YAML text; ``file`` is the name that errors give. Raises ConfigError."""
+    with suppress(yaml.YAMLError, UnicodeError):  # read again below, by the one that can say what is wrong
+        return _parsed(_QuickLoader(text), file)
     try:
-        loader = _Loader(text)
-        root = loader.get_single_node()
-        return Node(None, file, 1, "") if root is None else _convert(loader, root, file, "")
+        return _parsed(_Loader(text), file)
     except yaml.MarkedYAMLError as trouble:
         line = trouble.problem_mark.line + 1 if trouble.problem_mark else 1
         raise ConfigError([f"{file}:{line}: not YAML: {trouble.problem}"]) from trouble
@@ -177,12 +196,17 @@ def parse_yaml(text: str, file: str = "text") -> Node:
         raise ConfigError([f"{file}:{line}: not YAML: {trouble.reason}: U+{trouble.character:04X}"]) from trouble
     except yaml.YAMLError as trouble:
         raise ConfigError([f"{file}:1: not YAML: {trouble}"]) from trouble
+
+
+def _parsed(loader: _Loader | _QuickLoader, file: str) -> Node:
+    try:
+        root = loader.get_single_node()
+        return Node(None, file, 1, "") if root is None else _convert(loader, root, file, "")
     finally:
-        if loader is not None:
-            loader.dispose()
+        loader.dispose()
 
 
-def _convert(loader: _Loader, node: yaml.Node, file: str, path: str) -> Node:
+def _convert(loader: _Loader | _QuickLoader, node: yaml.Node, file: str, path: str) -> Node:
     line = node.start_mark.line + 1
     if isinstance(node, yaml.MappingNode):
         loader.flatten_mapping(node)

@@ -33,7 +33,7 @@ from ingest.strangers import Strangers
 from lamplighter.clock import Clock, SetBack
 from lamplighter.pulse import Pulse
 from lamplighter.readmission import Readmission
-from storage import snapshot
+from lamplighter.saver import Saver
 from storage.journal import Journal, JournalError, Record
 from storage.operations import AWAY, AlertRow, IncidentRow, Operations, ReceiverLike, in_words
 from storage.shipper import Shipper
@@ -45,8 +45,6 @@ log = structlog.get_logger("watch")
 
 JOURNAL_RETRY_S = 1.0  # a full or failing disk is asked again this often; meanwhile nothing is acknowledged
 OPERATIONS_RETRY_S = 1.0  # so is an operations database that is locked, full or away
-SNAPSHOT_S = 60.0  # host seconds between snapshots: bounds how much journal a restart reads again
-SNAPSHOT_RETRY_S = 10.0  # a snapshot that could not be written is tried again so soon, and the health is red no longer
 OPEN_MAX = 1_000_000  # open alerts compared with the engine at the start: all of them
 REMEMBERED_BYTES = 64 << 20  # journal read again for the sieve: about a million readings
 
@@ -90,7 +88,7 @@ class Watch:
         self.stopping = False
         self.changes: deque[Callable[[], Awaitable[None]]] = deque()  # what is to be exchanged between two groups
         self.under_way = False  # the journal's newest record is still to be judged, or its decisions to be committed
-        self._next_snapshot_s = 0.0
+        self.saver = Saver(settings.data / "snapshots", journal, shipper, self.pulse)
         shipper.judged = journal.start  # nothing is released before a snapshot covers it
         self._owed: list[tuple[Decided, int]] = []  # decided in recovery, not yet committed
 
@@ -143,7 +141,7 @@ class Watch:
         intake = self.settings.intake
         gathering: asyncio.Task[list[Delivery]] | None = None
         loop = asyncio.get_running_loop()
-        self._next_snapshot_s = loop.time() + SNAPSHOT_S
+        self.saver.rest()
         try:
             await self._settle()
             self.readmission.begin()
@@ -160,12 +158,13 @@ class Watch:
                 await self.readmission.turn()
                 while self.changes:
                     await self.changes.popleft()()
-                if loop.time() >= self._next_snapshot_s:
-                    await self.save()
+                if loop.time() >= self.saver.due_s:
+                    await self.saver.begin(lambda: self.position, self.remembered)
             await self.save()
         finally:
             if gathering is not None:
                 gathering.cancel()
+            self.saver.cancel()
 
     async def group(self, deliveries: Sequence[Delivery], *, limited: bool = True) -> None:
         """Take one group of deliveries the whole way; an empty group is the passing of time.
@@ -200,25 +199,8 @@ class Watch:
             self.pulse.lag_ms.append((asyncio.get_running_loop().time() - started) * 1000)
 
     async def save(self) -> None:
-        """Write the engine's state beside the journal position that it belongs to; a full disk keeps the old one.
-
-        The journal is made safe first: where it cannot be, what it took is written again at other positions, and a
-        snapshot beyond the safe ones would hide what is written there next.
-        """
-        try:
-            await asyncio.to_thread(self.journal.sync)
-            position = self.position
-            draft = snapshot.Draft(self.settings.data / "snapshots", position, self.remembered())
-            await asyncio.to_thread(draft.finish)
-        except (JournalError, OSError) as trouble:
-            if not self.pulse.snapshot_trouble:
-                log.warning("no snapshot can be written: the one before stays", why=str(trouble))
-            self.pulse.snapshot_trouble = str(trouble)
-        else:
-            self.pulse.snapshot_trouble = ""
-            self.shipper.judged = position
-        pause_s = SNAPSHOT_RETRY_S if self.pulse.snapshot_trouble else SNAPSHOT_S
-        self._next_snapshot_s = asyncio.get_running_loop().time() + pause_s
+        """Write a snapshot, and wait until it is on the disk; a full disk keeps the old one."""
+        await self.saver.save(lambda: self.position, self.remembered)
 
     async def _settle(self) -> None:
         """Finish what an earlier life left: decisions, alerts that nobody knows, messages of devices adopted since."""

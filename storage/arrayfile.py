@@ -6,12 +6,15 @@ written stands in the file's pages until :meth:`Draft.finish` brings it to the d
 
 from __future__ import annotations
 
+import fcntl
 import json
 import mmap
 import os
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +32,7 @@ class Draft:
     """A file that is being written: quickly what it holds, then slowly its way to the disk.
 
     Args:
-        path: written over.
+        path: written over where it is there, unless somebody still reads it: then a new file takes its name.
         mark, number: of the file.
         arrays: taken one after the other; none is kept. Of those that cannot be written to, one that comes again is
             written once.
@@ -41,11 +44,12 @@ class Draft:
 
     def __init__(self, path: Path, mark: bytes, number: int, arrays: Iterable[tuple[str, Array]]) -> None:
         self._mark, self._number = mark, number
-        self._file = path.open("w+b", buffering=0)
+        self._file = _open(path)
         try:
             table, self._length = self._put(arrays)
             self._table = len(table)
             _write(self._file.fileno(), memoryview(table), _HEAD.size + self._length)
+            self._file.truncate(_HEAD.size + self._length + self._table)
         except BaseException:
             self._file.close()
             raise
@@ -102,6 +106,8 @@ def read(path: Path, mark: bytes) -> tuple[int, Arrays] | None:
             if crc != checksum:
                 return None
             names = json.loads(os.pread(file.fileno(), table, _HEAD.size + length))
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return number, _Kept(os.dup(file.fileno()), names)
     except (OSError, struct.error, ValueError):
         return None
@@ -145,6 +151,19 @@ class _Kept(Mapping[str, Array]):
 
     def __len__(self) -> int:
         return len(self._table)
+
+
+def _open(path: Path) -> FileIO:
+    if path.exists():
+        file = path.open("r+b", buffering=0)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            path.unlink()
+        else:
+            return file
+    return path.open("w+b", buffering=0)
 
 
 def _write(handle: int, data: memoryview, place: int) -> None:

@@ -30,7 +30,7 @@ class Draft:
     def __init__(self, folder: Path, position: int, arrays: Iterable[tuple[str, Array]]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self._target = folder / f"snapshot-{_number(folder) + 1:012d}.snap"
+        self._target = _target(folder)
         self._path = self._target.with_suffix(".draft")
         try:
             self._file = arrayfile.Draft(self._path, _MARK, position, arrays)
@@ -47,8 +47,11 @@ class Draft:
         except OSError:
             self._path.unlink(missing_ok=True)
             raise
-        for old in sorted(self._folder.glob("snapshot-*.snap"))[:-KEPT]:
+        *older, spare = [self._path, *sorted(self._folder.glob("snapshot-*.snap"))[:-KEPT]]
+        for old in older:
             old.unlink(missing_ok=True)
+        if spare != self._path:  # its pages are at hand: the next one is written over it, in a fraction of the time
+            spare.rename(_target(self._folder).with_suffix(".draft"))
 
 
 def save(folder: Path, position: int, arrays: Arrays) -> None:
@@ -73,6 +76,7 @@ def load(folder: Path) -> tuple[int, Arrays] | None:
     return None
 
 
-def _number(folder: Path) -> int:
+def _target(folder: Path) -> Path:
+    """Return what the next one is to be called."""
     newest = max((path.stem for path in folder.glob("snapshot-*.snap")), default="snapshot-0")
-    return int(newest.removeprefix("snapshot-"))
+    return folder / f"snapshot-{int(newest.removeprefix('snapshot-')) + 1:012d}.snap"

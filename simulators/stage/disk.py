@@ -44,7 +44,10 @@ class StagedDisk:
     # In the place of os.
 
     def pwrite(self, handle: int, data: bytes | memoryview, place: int) -> int:
-        """Write, or part of it."""
+        """Write, or part of it; what is written over is safe no longer."""
+        inode = os.fstat(handle).st_ino
+        if self._frozen is None and self._safe.get(inode, 0) > place:
+            self._safe[inode] = place
         if self.full:
             self.refused += 1
             os.pwrite(handle, bytes(data)[: self._dice.whole(0, len(data) // 2)], place)

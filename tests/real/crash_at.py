@@ -32,7 +32,7 @@ POINTS = {  # step: module, class or nothing, method
     "outbox.sent": ("storage.operations", "Operations", "outbox_sent"),
 }
 QUICK = {  # module constants that make a house of a test do often what a city's does rarely
-    ("lamplighter.watch", "SNAPSHOT_S"): 0.3,
+    ("lamplighter.saver", "SNAPSHOT_S"): 0.3,
     ("lamplighter.service", "NOTIFY_PAUSE_S"): 0.05,
     ("storage.shipper", "IDLE_S"): 0.05,
 }

@@ -233,13 +233,21 @@ def test_clearing_can_ask_for_several_reports_in_a_row() -> None:
 
 def test_the_memory_holds_no_objects_and_survives_a_new_field_in_the_catalog() -> None:
     engine = engine_of(HIGH)
-    at(engine, 0, levels(0, 4.0))
+    both = levels(0, 4.0)
+    both.values[both.kind.column("pumps_on")] = 2.0
+    at(engine, 0, both)
     saved = engine.save()
     assert all(array.dtype.kind in "biufSU" for array in saved.values())
-    saved = {name.replace("level_m", "of_old"): array for name, array in saved.items()}
+    same = engine_of(HIGH)
+    same.load(saved)
+    assert same.fleet.live["pump"].column("level_m")[0] == 4.0
+    for was, becomes in (("level_m", "of_old"), ("pumps_on", "level_m")):  # gone, and in another place
+        for name in [name for name in saved if name.endswith(".fields")]:
+            saved[name] = np.where(saved[name] == was, becomes, saved[name])
     new = engine_of(HIGH)
     new.load(saved)
-    assert np.isnan(new.fleet.live["pump"].column("level_m")).all()
+    assert new.fleet.live["pump"].column("level_m")[0] == 2.0
+    assert np.isnan(new.fleet.live["pump"].column("pumps_on")).all()
     assert new.fleet.live["pump"].time_ms[0] == T0
 
 

@@ -227,11 +227,11 @@ def test_a_snapshot_that_found_no_room_is_tried_again_soon(tmp_path: Path, monke
         with monkeypatch.context() as patch:
             patch.setattr(snapshot, "Draft", full)
             await house.watch.save()
-        waits = [house.watch._next_snapshot_s - now_s]
+        waits = [house.watch.saver.due_s - now_s]
         assert house.watch.pulse.snapshot_trouble
         await house.watch.save()
         assert not house.watch.pulse.snapshot_trouble
-        return [*waits, house.watch._next_snapshot_s - now_s]
+        return [*waits, house.watch.saver.due_s - now_s]
 
     with small_house(tmp_path, Clock(NOW, None, 2.0)) as house:
         soon_s, later_s = asyncio.run(scene(house))

@@ -23,13 +23,27 @@ def test_the_newest_snapshot_is_read_and_two_are_kept(tmp_path: Path) -> None:
     assert found[0] == 20
     assert found[1]["rule/onset_ms"].tolist() == list(range(20))
     assert found[1]["names"].tolist() == ["lamp-1", "灯"]
-    assert len(list((tmp_path / "s").iterdir())) == 2
+    assert len(list((tmp_path / "s").glob("*.snap"))) == 2
+    assert len(list((tmp_path / "s").iterdir())) == 3, "and the one before, to be written over"
+
+
+def test_the_file_of_an_older_snapshot_is_written_over_by_a_smaller_one(tmp_path: Path) -> None:
+    for number in (3000, 200, 10):
+        snapshot.save(tmp_path, number, arrays(number))
+    (spare,) = tmp_path.glob("*.draft")
+    inode = spare.stat().st_ino
+    snapshot.save(tmp_path, 20, arrays(20))
+    newest = max(tmp_path.glob("*.snap"))
+    assert newest.stat().st_ino == inode
+    found = snapshot.load(tmp_path)
+    assert found is not None
+    assert (found[0], len(found[1]["rule/onset_ms"])) == (20, 20)
 
 
 def test_a_damaged_or_unfinished_snapshot_falls_back_on_the_one_before(tmp_path: Path) -> None:
     snapshot.save(tmp_path, 1, arrays(1))
     snapshot.save(tmp_path, 2, arrays(2))
-    newest = max(tmp_path.iterdir())
+    newest = max(tmp_path.glob("*.snap"))
     whole = newest.read_bytes()
     for place in range(0, len(whole), 11):
         newest.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])

@@ -113,4 +113,4 @@ def test_lines_go_device_by_device_and_each_devices_in_its_order(
     lines = [line.decode().split(" ") for line in body.splitlines()]
     devices = [head.split("device=")[1][:9] for head, _, _ in lines]
     assert devices == ["lamp-0002"] * 3 + ["lamp-0004"] * 3 + ["lamp-0007"] * 3
-    assert [int(line[-1]) for line in lines] == times * 3
+    assert [int(line[-1]) for line in lines] == [time * 1000 for time in times] * 3

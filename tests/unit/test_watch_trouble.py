@@ -148,7 +148,7 @@ def test_a_start_while_the_operations_database_is_locked_keeps_what_it_judged_ag
 def test_a_disk_too_full_for_a_snapshot_does_not_end_the_watch(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lamplighter.watch.SNAPSHOT_S", 0.1)
+    monkeypatch.setattr("lamplighter.saver.SNAPSHOT_S", 0.1)
     whole = os.fsync
     full = True
 
