@@ -110,5 +110,5 @@ def night_of(sky: Sky, time_ms: Ints) -> Ints:
 
 def watts_due(registry: Registry, rows: Places, level: Floats) -> Floats:
     """Return what lamps of ``rows`` draw at ``level`` (0 to 1) by their rated power."""
-    found: Floats = registry.fact("rated_power_w")[rows] * level
+    found: Floats = registry.fact("rated_power_w", rows) * level
     return found

@@ -54,7 +54,9 @@ class Explainer:
 
     def __init__(self, settings: CauseSettings, topology: Topology) -> None:
         self._settings, self._tree = settings, topology
-        self._rated = topology.registry.fact("rated_power_w")
+
+    def _rated(self, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+        return self._tree.registry.fact("rated_power_w", rows)
 
     def highest(self, lamps: Evidence, boxes: Evidence, fleet: Fleet) -> Iterator[Seen]:
         """Yield the nodes that explain and do not lie below another that does."""
@@ -168,11 +170,11 @@ class Explainer:
         mine = np.flatnonzero((self._tree.cabinet == number) & lamps.judged & ~lamps.out)
         rows = self._tree.lamps[mine]
         power = (
-            live.column("power_w")[live.local[rows]] / self._rated[rows] if "power_w" in live.columns else rows * 0.0
+            live.column("power_w")[live.local[rows]] / self._rated(rows) if "power_w" in live.columns else rows * 0.0
         )
         power = power[~np.isnan(power)]
         dimmed = float(np.median(power)) if len(power) else 1.0
-        return drawn / (float(self._rated[row]) * max(dimmed, 0.1))
+        return drawn / (float(self._rated(np.array([row]))[0]) * max(dimmed, 0.1))
 
 
 def _most(mask: Mask) -> bool:

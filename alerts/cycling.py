@@ -151,7 +151,7 @@ class CycleJudge:
         value, count, held = self._measured(columns, len(part))
         if not held.any() and not self._last[self._index[part.device]].any():
             return []
-        at, time_ms = self._index[part.device], part.time_ms
+        at, time_ms = self._index[part.device].astype(np.intp), part.time_ms
         known = ~np.isnan(value) & held
         state = np.where(value < self._params.low, LOW, np.where(value > self._params.high, HIGH, self._state[at]))
         near = known & (self._last[at] > 0) & (time_ms - self._last[at] <= self._hold_ms)

@@ -110,10 +110,10 @@ class Engine:
 
     def save(self) -> Arrays:
         """Return everything that the engine remembers, as named arrays without objects."""
-        return dict(self.parts())
+        return {name: array if array.base is None else array.copy() for name, array in self.parts()}
 
     def parts(self) -> Iterator[tuple[str, npt.NDArray[np.generic]]]:
-        """Yield the same array by array, so that not all need stand in memory at once."""
+        """Yield the same array by array, so that not all need stand in memory at once; some will change."""
         yield from save_fleet(self.fleet)
         yield "engine.clock_ms", np.array([self._now_ms, self.fleet.resumed_ms], dtype=np.int64)
         for rule, judge in self._judges:

@@ -47,6 +47,11 @@ class Explaining:
         }
         self._explained = {rule.id for rule in rules.values() if inhibition.explainable(rule)}
 
+    def clear(self) -> None:
+        """Forget every alert."""
+        for table in (self._sources, self._targets, self._children, self._echoes, self._mates):
+            table.clear()
+
     def explains_below(self, rule: Rule) -> bool:
         """Return whether alerts of a rule may explain what lies below them."""
         return BELOW in self._explains.get(rule.id, ())

@@ -67,7 +67,7 @@ class ExpressionJudge:
         self.lasts = params.off.no if params.off is not None else params.on.yes
         self._teller = Teller(rule, registry, sky)
         facts = [f.name for f in kind.facts if f.name in params.on.names]
-        lacking = [np.isnan(registry.fact(name)[self._rows]) for name in facts]
+        lacking = [np.isnan(registry.fact(name, self._rows)) for name in facts]
         self.unjudged = int((np.any(lacking, axis=0) & self._watches(self._rows)).sum()) if lacking else 0
         self.names = frozenset(params.on.names)
         self.certain = params.on.closed and not params.carry and not self.unjudged

@@ -98,7 +98,7 @@ class FillingJudge:
         self.rows = rows
         self.ids = registry.ids_of(rows)
         self.index = registry.places_in(rows)
-        self._facts = {f.name: registry.fact(f.name)[rows] for f in kind.facts}
+        self._facts = {f.name: registry.fact(f.name, rows) for f in kind.facts}
         self._wanted = Wanted(kind, FIELDS)
         self.verdicts = Verdicts(len(rows), 1, 1, 1, rule.for_ms, rule.keep_ms)
         count = len(rows)
@@ -113,7 +113,7 @@ class FillingJudge:
 
     def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:  # noqa: ARG002 - as every judge
         """Take in readings, each station's in the order of time, and judge them."""
-        at = self.index[batch.device]
+        at = self.index[batch.device].astype(np.intp)
         mine = np.flatnonzero(at >= 0)
         if not len(mine):
             return []

@@ -121,8 +121,8 @@ class Live:
                 yield first, end, (~np.isnan(self._table[:, first:end])).any(axis=1).nonzero()[0]
 
     def cells(self, first: int, end: int, at: npt.NDArray[np.intp] | None) -> npt.NDArray[np.float64]:
-        """Return columns side by side of the devices at some places, or of all: (places, columns), a copy."""
-        return self._table[:, first:end].copy() if at is None else self._table[at, first:end]
+        """Return columns side by side of the devices at some places, or of all as they stand: (places, columns)."""
+        return self._table[:, first:end] if at is None else self._table[at, first:end]
 
     def fill(self, fields: Sequence[str], at: npt.NDArray[np.intp], cells: npt.NDArray[np.generic]) -> None:
         """Take over what :meth:`cells` returned; fields that there are no longer, and places below zero, are let go."""
@@ -152,7 +152,7 @@ class Live:
         """Return one fact of the kind's devices, (m,), NaN where unknown."""
         found = self._facts.get(name)
         if found is None:
-            found = self._facts[name] = self._registry.fact(name)[self.rows]
+            found = self._facts[name] = self._registry.fact(name, self.rows)
         return found
 
     def column(self, name: str) -> npt.NDArray[np.float64]:

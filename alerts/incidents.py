@@ -271,8 +271,7 @@ class Incidents:
         self.places.load(state)
         if self.causes is not None:
             self.causes.load(state)
-        self._explaining = Explaining(self._rules, self.inhibition, self.topology, self._registry)
-        self._patience.explaining = self._explaining
+        self._explaining.clear()
         for member in self.memory.members.values():
             self._explaining.add(member)
             if member.by in self.memory.members:

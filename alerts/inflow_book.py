@@ -64,7 +64,7 @@ class InflowBook:
         self.rows: Places = np.sort(np.concatenate(found)) if found else np.zeros(0, np.intp)
         self.ids = registry.ids_of(self.rows)
         self.index = registry.places_in(self.rows)
-        self.inflow = Inflow(*(registry.fact(name)[self.rows] for name in ("well_area_m2", "pump_rate_lps")))
+        self.inflow = Inflow(*(registry.fact(name, self.rows) for name in ("well_area_m2", "pump_rate_lps")))
         self.loaded = False
         self._wanted = Wanted(declared, FIELDS)
         self._batch: Batch | None = None

@@ -181,7 +181,7 @@ class InflowHoursJudge:
         self.hours = Hours(len(self.rows), self.params)
         p = self.params
         self.verdicts = Verdicts(len(self.rows), p.hours, p.hours, p.off_hours, rule.for_ms, rule.keep_ms)
-        self._facts = {f.name: registry.fact(f.name)[self.rows] for f in kind.facts if f.name in p.on.names}
+        self._facts = {f.name: registry.fact(f.name, self.rows) for f in kind.facts if f.name in p.on.names}
         self.due_ms: int = NEVER
 
     def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:

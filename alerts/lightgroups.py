@@ -12,6 +12,7 @@ from devices.geometry import GRID_M
 from devices.registry import Registry
 
 _CELL = re.compile(r"^E(-?\d+)N(-?\d+)$")
+_CELLS = re.compile(r"(?:E-?[0-9]+N-?[0-9]+(?:\n|\Z))+")
 _LEVELS = 4  # cells of 100 m grow to 200, 400 and 800 m; beyond that it is a district, not a place to send a crew to
 MAIN_RANKS = ("expressway", "main")
 
@@ -52,6 +53,16 @@ def by_place(registry: Registry, lamps: npt.NDArray[np.intp], scope: str, least:
     return Groups(scope, names, member, np.zeros(len(names)), rank, int((member < 0).sum()))
 
 
+def _places(cells: list[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Return (n, 2) where grid cells lie, east and north, and which are named as cells: an import may name others."""
+    if _CELLS.fullmatch(text := "\n".join(cells)):  # a large city has a hundred thousand: all of them at once
+        numbers = np.fromstring(text.replace("E", "").replace("N", " "), dtype=np.int64, sep=" ")
+        return numbers.reshape(-1, 2), np.ones(len(cells), dtype=bool)
+    found = [_CELL.match(name) for name in cells]
+    place = [[int(m[1]), int(m[2])] if m else [0, 0] for m in found]
+    return np.array(place, dtype=np.int64).reshape(-1, 2), np.array([m is not None for m in found], dtype=bool)
+
+
 def by_grid(registry: Registry, lamps: npt.NDArray[np.intp], least: int) -> Groups:
     """Group lamps by grid cell; lamps of cells with fewer than ``least`` are merged with those of neighbouring cells.
 
@@ -61,11 +72,12 @@ def by_grid(registry: Registry, lamps: npt.NDArray[np.intp], least: int) -> Grou
     grid = registry.group("grid")
     code = grid.code[lamps]
     held = np.bincount(code[code >= 0], minlength=len(grid.names))  # lamps by cell: what merges are cells
-    found = [_CELL.match(name) if lit else None for name, lit in zip(grid.names, held.tolist(), strict=True)]
-    place = np.array([[int(m[1]), int(m[2])] if m else [0, 0] for m in found], dtype=np.int64).reshape(-1, 2)
-    free = np.array([m is not None for m in found], dtype=bool)
-    rank = np.empty(len(free), dtype=np.int64)
-    rank[np.argsort(np.array(grid.names, dtype=np.str_))] = np.arange(len(free))
+    lit = held.nonzero()[0]
+    labels = [grid.names[k] for k in lit.tolist()]
+    place, rank = np.zeros((len(held), 2), dtype=np.int64), np.zeros(len(held), dtype=np.int64)
+    free = np.zeros(len(held), dtype=bool)
+    place[lit], free[lit] = _places(labels)
+    rank[lit[np.argsort(np.array(labels, dtype=np.str_))]] = np.arange(len(lit))
     group = np.full(len(free) + 1, -1, dtype=np.int64)  # the last place answers for code -1
     names: list[str] = []
     sizes: list[float] = []

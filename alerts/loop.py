@@ -113,8 +113,7 @@ class LoopJudge:
         role = rule.role or "cabinet"
         boxes, every = registry.rows_of(kind.name, role), registry.rows_of(kind.name)
         lamps = every[registry.role[every] != kind.roles.index(role)]
-        rated = registry.fact("rated_power_w")
-        lamps = lamps[rated[lamps] > 0]
+        lamps = lamps[registry.fact("rated_power_w", lamps) > 0]
         group = registry.group("cabinet")
         code = {name: k for k, name in enumerate(group.names)}
         number = np.array([code.get(registry.id_of(row), -1) for row in boxes], dtype=np.intp)
@@ -125,7 +124,7 @@ class LoopJudge:
         of[number[kept]] = np.arange(int(kept.sum()))
         feeds = of[group.code[lamps]]
         self._lamps, self._feeds = lamps[feeds >= 0], feeds[feeds >= 0]
-        self._rated = rated[self._lamps]
+        self._rated = registry.fact("rated_power_w", self._lamps)
         size = len(self._boxes)
         self._load = np.bincount(self._feeds, self._rated, size)
         self._fresh_ms = [

@@ -60,15 +60,15 @@ class Opened(Protocol):
 
 
 def save_fleet(fleet: Fleet) -> Iterator[tuple[str, npt.NDArray[np.generic]]]:
-    """Yield the live columns of all kinds, by device id and field names.
+    """Yield the live columns of all kinds, by device id and field names; some as they stand, and not to be kept.
 
     Fields that nobody has sent are left out, and of those that few send only these few are kept.
     """
     for name, live in fleet.live.items():
         prefix = f"fleet.{name}."
         yield f"{prefix}ids", ids_of(fleet.registry, live.rows)
-        yield f"{prefix}time_ms", live.time_ms.copy()
-        yield f"{prefix}seen_ms", live.seen_ms.copy()
+        yield f"{prefix}time_ms", live.time_ms
+        yield f"{prefix}seen_ms", live.seen_ms
         for first, end, at in live.runs():
             run = f"{prefix}run.{first}."
             yield f"{run}fields", np.array(live.kind.field_names()[first:end])

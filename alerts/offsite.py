@@ -92,7 +92,7 @@ class OffSiteJudge(YardJudge):
         rows = self.rows
         self.params: OffSiteParams = rule.params
         payload = (
-            registry.fact("max_load_t")[rows]
+            registry.fact("max_load_t", rows)
             if "max_load_t" in {fact.name for fact in registry.catalog[rule.device].facts}
             else np.full(len(rows), np.nan)
         )
@@ -250,7 +250,7 @@ class OffSiteJudge(YardJudge):
         near &= np.abs(live.time_ms - told.at_ms) < 2 * 60_000
         near[live.local[row]] = False
         places = near.nonzero()[0]
-        truck = self.index[live.rows[places]]
+        truck = self.index[live.rows[places]].astype(np.intp)
         at_site = np.zeros(len(places), dtype=np.bool_)  # who has no permit has no sites: it stands in the road
         at_site[truck >= 0] = self.yards.home(truck[truck >= 0], *(one[places[truck >= 0]] for one in (east, north)))
         return not at_site.all()

@@ -111,7 +111,7 @@ class Stations:
 
     def __init__(self, registry: Registry, kind: str) -> None:
         rows = registry.rows_of(kind)
-        has = ~np.isnan(registry.fact("well_area_m2")[rows])
+        has = ~np.isnan(registry.fact("well_area_m2", rows))
         roles = registry.catalog[kind].roles
         able = np.array([_runs_pumps(registry.catalog[kind], role) for role in roles])
         self.rows = rows[has & able[registry.role[rows]]]
@@ -121,7 +121,7 @@ class Stations:
 
     def _pumps(self, registry: Registry, kind: str) -> list[str]:
         rows, place = registry.rows_of(kind), registry.group("cabinet")
-        rows = rows[~np.isnan(registry.fact("rated_current_a")[rows])]
+        rows = rows[~np.isnan(registry.fact("rated_current_a", rows))]
         held: dict[str, list[str]] = {}
         for pump, code in zip(registry.ids_of(rows), place.code[rows].tolist(), strict=True):
             if code >= 0 and place.names[code] != pump:
@@ -158,7 +158,7 @@ class Book:
         return self._found
 
     def _work_out(self, batch: Batch) -> Found | None:
-        at = self.index[batch.device]
+        at = self.index[batch.device].astype(np.intp)
         mine = np.flatnonzero(at >= 0)
         if not len(mine):
             return None
@@ -219,7 +219,7 @@ class PumpCycleJudge:
         p = self.params
         self.verdicts = Verdicts(len(self.entities), p.cycles, p.of, p.off_cycles, rule.for_ms, rule.keep_ms)
         self._facts = {
-            f.name: registry.fact(f.name)[stations.rows]
+            f.name: registry.fact(f.name, stations.rows)
             for f in registry.catalog[rule.device].facts
             if f.name in {*p.on.names, *(p.off.names if p.off else ())}
         }

@@ -116,7 +116,7 @@ class Seen:
         self._wary = bool(np.count_nonzero(batch.suspect))
         self._made: dict[str, npt.NDArray[Any]] = {}
 
-    def of(self, index: Ints, names: Sequence[str]) -> Sight:
+    def of(self, index: npt.NDArray[np.int32], names: Sequence[str]) -> Sight:
         """Return the readings of the trucks that a rule watches.
 
         Args:
@@ -124,7 +124,7 @@ class Seen:
             names: of fields; what lies outside its physical range, and what the kind does not have, is NaN. Besides
                 ``east`` and ``north``, NaN where the fix is no good, and ``row`` in the batch.
         """
-        truck = index[self._truck]
+        truck = index[self._truck].astype(np.intp)
         found = Sight(truck, self._time_ms, self._cuts, {name: self._column(name) for name in names})
         watched = truck >= 0
         return found if np.count_nonzero(watched) == len(truck) else found.of(watched)

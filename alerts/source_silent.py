@@ -83,14 +83,17 @@ class SourceSilentJudge:
         self._params = p
         n = len(registry)
         self._watched = np.zeros(n, dtype=np.bool_)
-        self._late = np.full(n, NEVER_AGAIN, dtype=np.int64)
+        lates = [NEVER_AGAIN]  # ms of silence that are too long, by kind and role; no device of the first
+        self._pace_of = np.zeros(n, dtype=np.int16)
         self._kinds = list(registry.catalog) if p.all_kinds else [registry.catalog[rule.device]]
         for kind in self._kinds:
             for role in kind.roles:
                 if rule.role in (None, role) or p.all_kinds:
                     rows = registry.rows_of(kind.name, role)
-                    self._late[rows] = p.late.of(report_s(kind, role))
+                    self._pace_of[rows] = len(lates)
+                    lates.append(p.late.of(report_s(kind, role)))
                     self._watched[rows] = True
+        self._lates = np.array(lates, dtype=np.int64)
         self._horizons = np.unique(np.maximum(self._late[self._watched], p.horizon_ms)).tolist()
         self._scopes = [_scope(registry, name) for name in p.scopes]
         self._since = np.zeros(n, dtype=np.int64)  # host time since when its condition holds, 0 where not
@@ -101,6 +104,12 @@ class SourceSilentJudge:
     def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:  # noqa: ARG002 - judged on ticks
         """Do nothing: the fleet knows when each device was heard."""
         return []
+
+    @property
+    def _late(self) -> Ints:
+        """Return (n,) for each device the silence that is too long, milliseconds."""
+        found: Ints = self._lates[self._pace_of]
+        return found
 
     @property
     def due_ms(self) -> int:

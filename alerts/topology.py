@@ -53,11 +53,12 @@ class Topology:
         used, self.cabinet = np.unique(box.code[lamps], return_inverse=True)
         self.cabinets = [f"cabinet:{box.names[code]}" for code in used]
         names = ["", *line.names]
-        pairs = np.column_stack([self.cabinet, line.code[lamps] + 1]).reshape(-1, 2)
-        both, circuit = np.unique(pairs, axis=0, return_inverse=True)
-        self.circuit = circuit.reshape(-1)
-        self.circuits = [f"circuit:{self.cabinets[c].partition(':')[2]}/{names[k]}" for c, k in both.tolist()]
-        self.cabinet_of = both[:, 0].astype(np.intp)
+        pairs, circuit = np.unique(self.cabinet * len(names) + line.code[lamps] + 1, return_inverse=True)
+        self.circuit: Rows = circuit
+        self.cabinet_of: Rows = pairs // len(names)
+        number = pairs % len(names)
+        boxes = [name.partition(":")[2] for name in self.cabinets]
+        self.circuits = [f"circuit:{boxes[c]}/{names[k]}" for c, k in zip(self.cabinet_of, number, strict=True)]
         self.district = area.code[lamps].astype(np.intp)
         self.districts = [f"district:{name}" for name in area.names]
         self.district_of = np.full(len(self.cabinets), -1, dtype=np.intp)

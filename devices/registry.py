@@ -120,7 +120,7 @@ class Registry:
         self.row: Mapping[str, int] = self._index
         self._groups: dict[str, Grouping] = {}
         self._rows: dict[tuple[str, str | None], npt.NDArray[np.intp]] = {}
-        self._places: dict[bytes, npt.NDArray[np.intp]] = {}
+        self._places: dict[bytes, npt.NDArray[np.int32]] = {}
         self._ids: dict[tuple[str, str | None], npt.NDArray[np.bytes_]] = {}
 
     def __len__(self) -> int:
@@ -151,12 +151,19 @@ class Registry:
         """Return the row of each device id, -1 for unknown ones."""
         return self._index.find(ids)
 
-    def fact(self, name: str) -> npt.NDArray[np.float64]:
-        """Return a fact as a column over all rows, NaN where unknown; made anew each time, so keep what you need."""
-        column = np.full(len(self), np.nan)
+    def fact(self, name: str, rows: npt.NDArray[np.intp] | None = None) -> npt.NDArray[np.float64]:
+        """Return a fact of some rows, or as a column over all, NaN where unknown; made anew each time."""
         known = self.columns.facts.get(name)
-        if known is not None:
-            column[known.row] = known.value
+        if rows is None:
+            column = np.full(len(self), np.nan)
+            if known is not None:
+                column[known.row] = known.value
+            return column
+        column = np.full(len(rows), np.nan)
+        if known is not None and len(known.row):
+            place = np.minimum(np.searchsorted(known.row, rows.astype(known.row.dtype)), len(known.row) - 1)
+            there = known.row[place] == rows
+            column[there] = known.value[place[there]]
         return column
 
     def group(self, place: str) -> Grouping:
@@ -178,7 +185,7 @@ class Registry:
             rows.setflags(write=False)
         return rows
 
-    def places_in(self, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    def places_in(self, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.int32]:
         """Return the place of every row of the registry in ``rows``, -1 where it is not among them.
 
         One array for all who ask with the same rows, not to be written to.
@@ -186,8 +193,8 @@ class Registry:
         key = hashlib.blake2b(rows.tobytes()).digest()
         places = self._places.get(key)
         if places is None:
-            places = self._places[key] = np.full(len(self), -1, dtype=np.intp)
-            places[rows] = np.arange(len(rows))
+            places = self._places[key] = np.full(len(self), -1, dtype=np.int32)
+            places[rows] = np.arange(len(rows), dtype=np.int32)
             places.setflags(write=False)
         return places
 

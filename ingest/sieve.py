@@ -42,7 +42,7 @@ class Sieve:
         self.late = 0
         self._newest_sent = np.full(rows, _LOW, dtype=np.int64)
         self._newest_time = np.full(rows, _LOW, dtype=np.int64)
-        self._place = np.zeros(rows, dtype=np.int64)  # scratch, by device
+        self._place = np.zeros(rows, dtype=np.int32)  # scratch, by device
         self._clamped = np.zeros(rows, dtype=np.int64)  # the last time given to a reading that was dated ahead
         self._memory = _Memory(remembered)
 
@@ -128,7 +128,7 @@ class Sieve:
         np.maximum.at(self._newest_time, batch.device, batch.time_ms)
 
     def _once_each(self, device: npt.NDArray[np.int32]) -> bool:
-        order = np.arange(len(device))
+        order = np.arange(len(device), dtype=np.int32)
         self._place[device] = order
         return bool((self._place[device] == order).all())
 

@@ -67,7 +67,7 @@ class Covers:
         ids = registry.ids_of(rows)
         n = len(ids)
         self._rows = rows
-        self._depth = np.nan_to_num(registry.fact("depth_m")[rows], nan=3.0)
+        self._depth = np.nan_to_num(registry.fact("depth_m", rows), nan=3.0)
         self._tilt = rng.uniform(0.1, 0.8, n)
         self._thermal = rng.uniform(0.01, 0.05, n)  # degrees of tilt a degree of temperature
         self._settles = rng.normal(0.0, 0.004, n)  # degrees a day: the frame works loose and finds its place again

@@ -56,7 +56,7 @@ class Lamps:
         lamps = [registry.assets[row] for row in self.rows]
         self.feeds: Rows = np.array([place[lamp.cabinet] for lamp in lamps], dtype=np.intp)
         self.phase = np.maximum(registry.pole_index[self.rows], 0) % 3
-        self.rated = registry.fact("rated_power_w")[self.rows]
+        self.rated = registry.fact("rated_power_w", self.rows)
         n = len(lamps)
         self._hours = rng.uniform(500.0, 16_000.0, n)
         self._bias = (1.0 + rng.normal(0.0, 0.012, n)) * (1.0 - AGEING * self._hours / 1000)

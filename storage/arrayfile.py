@@ -79,8 +79,11 @@ class Draft:
                 continue
             table[name] = (length, array.dtype.str, array.shape)
             if array.nbytes:
-                data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
-                _write(self._file.fileno(), data.data, _HEAD.size + length)
+                place = _HEAD.size + length
+                for piece in _pieces(array):
+                    data = np.ascontiguousarray(piece).reshape(-1).view(np.uint8)
+                    _write(self._file.fileno(), data.data, place)
+                    place += data.nbytes
             length += array.nbytes
         return json.dumps(table).encode(), length
 
@@ -151,6 +154,16 @@ class _Kept(Mapping[str, Array]):
 
     def __len__(self) -> int:
         return len(self._table)
+
+
+def _pieces(array: Array) -> Iterator[Array]:
+    """Yield an array as it is, or row by row, so many together, where it must be copied to be written."""
+    if array.flags.c_contiguous:
+        yield array
+        return
+    rows = max(1, len(array) * (1 << 20) // array.nbytes)
+    for start in range(0, len(array), rows):
+        yield array[start : start + rows]
 
 
 def _open(path: Path) -> FileIO:

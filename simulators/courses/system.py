@@ -94,7 +94,7 @@ class _Script:
     def _cells(self) -> list[tuple[str, str, tuple[str, ...]]]:
         """Return radio cells that hear enough covers: entity, rule, covers."""
         rows = self._registry.rows_of("manhole", "cover")
-        cell = self._registry.fact("gateway")[rows]
+        cell = self._registry.fact("gateway", rows)
         found = []
         for number in np.unique(cell[~np.isnan(cell)]).tolist():
             covers = tuple(self._registry.ids_of(rows[cell == number]))
