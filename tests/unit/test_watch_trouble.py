@@ -149,6 +149,7 @@ def test_a_disk_too_full_for_a_snapshot_does_not_end_the_watch(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lamplighter.saver.SNAPSHOT_S", 0.1)
+    monkeypatch.setattr("lamplighter.saver.SNAPSHOT_RETRY_S", 1.0)
     whole = os.fsync
     full = True
 
