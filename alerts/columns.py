@@ -97,6 +97,16 @@ class BatchColumns:
         return self._carried
 
 
+def columns_of(fleet: Fleet, batch: Batch) -> BatchColumns:
+    """Return a batch's columns, the same for all who ask while it is judged."""
+    about = fleet.about(batch)
+    found: BatchColumns | None = about.get(BatchColumns)
+    if found is None:
+        at = fleet.live[batch.kind.name].local.take(batch.device).astype(np.intp)
+        found = about[BatchColumns] = BatchColumns(fleet, batch, at)
+    return found
+
+
 class Carried:
     """The columns of a batch where a field that a reading lacks is taken from the readings before.
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from alerts.columns import BatchColumns
+from alerts.columns import BatchColumns, Floats, Ints, Places, columns_of
 from alerts.expressions import Condition, Quantity, condition, quantity
 from alerts.fleet import NEVER_AGAIN, Fleet
 from alerts.judge import State
@@ -25,6 +25,7 @@ from alerts.places import ids_of, places_of
 from alerts.rules import Rule
 from alerts.saved import take_over
 from alerts.spans import Span, report_s, span
+from alerts.turns import Mask, before, turns
 from devices.batch import Batch
 from devices.kinds import Kind
 from devices.registry import Registry
@@ -106,8 +107,6 @@ class CycleJudge:
     neighbours' readings of the same moment are counted too.
     """
 
-    takes_runs = False
-
     def __init__(self, rule: Rule, registry: Registry, sky: Sky) -> None:
         self.rule_id, self.kinds, self.fingerprint = rule.id, (rule.device,), rule.fingerprint
         self._rule, self._registry, self._sky = rule, registry, sky
@@ -142,17 +141,22 @@ class CycleJudge:
         return np.where((code >= 0) & (box >= 0), box * (len(registry.group("circuit").names) + 1) + code, -1)
 
     def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:  # noqa: ARG002 - device time counts
-        """Count what has changed since each device's reading before; at most one reading a device."""
-        mine = (self._index[batch.device] >= 0).nonzero()[0]
-        if not len(mine):
+        """Count what has changed since each device's reading before."""
+        value, count, held = self._measured(columns_of(fleet, batch), len(batch))
+        at = self._index[batch.device].astype(np.intp)
+        mine = at >= 0
+        if not (mine & (held | (self._last[at] > 0))).any():
             return []
-        part = batch if len(mine) == len(batch) else batch.take(mine)
-        columns = BatchColumns(fleet, part, fleet.live[self._rule.device].local[part.device].astype(np.intp))
-        value, count, held = self._measured(columns, len(part))
-        if not held.any() and not self._last[self._index[part.device]].any():
-            return []
-        at, time_ms = self._index[part.device].astype(np.intp), part.time_ms
         known = ~np.isnan(value) & held
+        followed = before(at, known, self._last > 0)  # else nothing is known of the device, nor to be learned
+        rows = (mine & (held | followed)).nonzero()[0]
+        at, time_ms, value, count, known = at[rows], batch.time_ms[rows], value[rows], count[rows], known[rows]
+        for turn in turns(at):
+            self._take(at[turn], time_ms[turn], value[turn], count[turn], known[turn])
+        return []
+
+    def _take(self, at: Places, time_ms: Ints, value: Floats, count: Floats, known: Mask) -> None:
+        """Take in a reading of each of some devices, known where it was measured under the rule's condition."""
         state = np.where(value < self._params.low, LOW, np.where(value > self._params.high, HIGH, self._state[at]))
         near = known & (self._last[at] > 0) & (time_ms - self._last[at] <= self._hold_ms)
         crossed = near & (self._state[at] != UNKNOWN) & (state != self._state[at])
@@ -176,7 +180,6 @@ class CycleJudge:
             awake[stirred] |= inside >= self._params.changes
             self._stirred[at[stirred]] = inside > 0.0
         self._touched.update(at[awake & known].tolist())
-        return []
 
     def _measured(
         self, columns: BatchColumns, size: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +10,7 @@ import numpy.typing as npt
 from alerts.bank import Bank
 from alerts.columns import BatchColumns
 from alerts.expression import ExpressionJudge
-from alerts.fleet import Fleet, Live
+from alerts.fleet import Fleet
 from alerts.judge import Clock, Ear, Judge, Reader
 from devices.batch import MARK_FUTURE, MARK_LATE, Batch
 from devices.kinds import Kind
@@ -37,8 +37,7 @@ class Desk:
         self.bank = Bank(kind, plain, registry) if plain else None
         self._ears = [judge for judge in mine if isinstance(judge, Ear)]
         self.clocks: list[Clock] = [*([self.bank] if self.bank is not None else []), *others, *self._ears]
-        self._whole = [judge for judge in others if judge.takes_runs]
-        self._singly = [judge for judge in others if not judge.takes_runs]
+        self._readers = others
 
     def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:
         """Judge a batch: what is late, or no newer than its device's reading before, is heard and not judged."""
@@ -65,34 +64,21 @@ class Desk:
             batch, at, before = batch.take(here), at[here], before[here]
         live.hear(at, batch.time_ms, now_ms)  # of several readings of one device the last stays
         if np.count_nonzero(live.mark[at] == np.arange(len(at))) == len(at):
-            return self._once(fleet, live, BatchColumns(fleet, batch, at), now_ms)
+            return self._judge(fleet, BatchColumns(fleet, batch, at), now_ms)
         live.time_ms[at] = before
         rows, turn, group = in_turn(at, batch.time_ms)
         if len(rows) < len(at):
             batch, at = batch.take(rows), at[rows]
         live.time_ms[at] = batch.time_ms
-        return self._in_runs(fleet, live, BatchColumns(fleet, batch, at, turn, group), turn, now_ms)
+        return self._judge(fleet, BatchColumns(fleet, batch, at, turn, group), now_ms)
 
-    def _once(self, fleet: Fleet, live: Live, columns: BatchColumns, now_ms: int) -> list[Transition]:
-        """Judge readings of as many devices."""
+    def _judge(self, fleet: Fleet, columns: BatchColumns, now_ms: int) -> list[Transition]:
+        """Judge readings, each device's in order; the columns are the same for everybody."""
+        fleet.about(columns.batch)[BatchColumns] = columns
         out = self.bank.readings(columns, now_ms) if self.bank is not None else []
-        live.update(columns.at, columns.trusted, columns.absent, columns.partial)
-        for judge in self._whole:
+        columns.live.update(columns.at, columns.trusted, columns.absent, columns.partial)
+        for judge in self._readers:
             out += judge.readings(fleet, columns.batch, now_ms)
-        for judge in self._singly:
-            out += judge.readings(fleet, columns.batch, now_ms)
-        return out
-
-    def _in_runs(self, fleet: Fleet, live: Live, columns: BatchColumns, turn: Places, now_ms: int) -> list[Transition]:
-        """Judge readings of which some are of the same device, each device's in order."""
-        out = self.bank.readings(columns, now_ms) if self.bank is not None else []
-        live.update(columns.at, columns.trusted, columns.absent, columns.partial)
-        for judge in self._whole:
-            out += judge.readings(fleet, columns.batch, now_ms)
-        for rows in _rounds(turn) if self._singly else ():
-            one = columns.batch.take(rows)
-            for judge in self._singly:
-                out += judge.readings(fleet, one, now_ms)
         return out
 
 
@@ -132,10 +118,3 @@ def _begins(values: Places) -> npt.NDArray[np.bool_]:
     out = np.ones(len(values), dtype=np.bool_)
     np.not_equal(values[1:], values[:-1], out=out[1:])
     return out
-
-
-def _rounds(turn: Places) -> Iterator[Places]:
-    """Yield rows so that each yield holds at most one of a device, in order of arrival."""
-    order = np.argsort(turn, kind="stable")
-    cuts = np.diff(turn[order]).nonzero()[0] + 1
-    yield from np.split(order, cuts)

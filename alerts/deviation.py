@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alerts.baselines import Baselines, night_of
-from alerts.columns import BatchColumns
+from alerts.columns import BatchColumns, columns_of
 from alerts.expressions import Condition, Quantity, condition, quantity
 from alerts.fleet import NEVER_AGAIN, Fleet
 from alerts.judge import State
@@ -24,6 +24,7 @@ from alerts.places import ids_of, places_of
 from alerts.rules import Rule
 from alerts.saved import take_over
 from alerts.spans import Span, report_s, span
+from alerts.turns import turns
 from devices.batch import Batch
 from devices.kinds import Kind
 from devices.registry import Registry
@@ -106,7 +107,6 @@ def parse(own: Node, kind: Kind, role: str | None) -> Params:
 class DeviationJudge:
     """A deviation rule over all devices of its kind and role; each judged by its own readings alone."""
 
-    takes_runs = False
     due_ms: int = NEVER_AGAIN
 
     def __init__(self, rule: Rule, registry: Registry, sky: Sky) -> None:
@@ -127,17 +127,22 @@ class DeviationJudge:
         self._since, self._back, self._last = (np.zeros(size, dtype=np.int64) for _ in range(3))
 
     def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:  # noqa: ARG002 - device time counts
-        """Judge readings, at most one a device, and learn from those that are as usual."""
-        mine = (self._index[batch.device] >= 0).nonzero()[0]
-        if not len(mine):
-            return []
-        part = batch if len(mine) == len(batch) else batch.take(mine)
-        columns = BatchColumns(fleet, part, fleet.live[self._rule.device].local[part.device].astype(np.intp))
-        value, level, here = self._measured(columns, len(part))
+        """Judge readings, and learn from those that are as usual."""
+        value, level, here = self._measured(columns_of(fleet, batch), len(batch))
+        here = here[self._index[batch.device[here]] >= 0]
         if not len(here):
             return []
-        at, time_ms = self._index[part.device[here]].astype(np.intp), part.time_ms[here]
-        value, level = value[here], level[here]
+        at, time_ms, value, level = self._index[batch.device[here]], batch.time_ms[here], value[here], level[here]
+        return [
+            told
+            for turn in turns(at)
+            for told in self._take(at[turn].astype(np.intp), time_ms[turn], value[turn], level[turn])
+        ]
+
+    def _take(
+        self, at: npt.NDArray[np.intp], time_ms: npt.NDArray[np.int64], value: Floats, level: npt.NDArray[np.intp]
+    ) -> list[Transition]:
+        """Judge a reading of each of some devices."""
         self.baselines.turn(at, night_of(self._sky, time_ms))
         usual = self.baselines.usual[at, level]
         bad, good = self._compare(value, usual)

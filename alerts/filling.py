@@ -87,8 +87,6 @@ class FillingJudge:
         state: arrays (m,): two earlier levels to take the rise from, since when pumps run, when it rained last.
     """
 
-    takes_runs = True
-
     def __init__(self, rule: Rule, registry: Registry, sky: Sky) -> None:
         self.rule_id, self.kinds, self.fingerprint = rule.id, (rule.device,), rule.fingerprint
         self.rule, self.registry, self.sky = rule, registry, sky

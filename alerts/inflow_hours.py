@@ -165,7 +165,6 @@ class InflowHoursJudge:
         due_ms: host time before which the passing of time changes nothing.
     """
 
-    takes_runs = True
     told, counted = "inflow_lps", "hours"  # the figure that a message calls its value; how many in a row it takes
 
     def __init__(self, rule: Rule, registry: Registry, sky: Sky) -> None:

@@ -54,16 +54,13 @@ class Clock(Protocol):
 
 @runtime_checkable
 class Reader(Judge, Clock, Protocol):
-    """A judge that looks at readings by itself.
-
-    Attributes:
-        takes_runs: whether a device may stand in a batch several times; otherwise it stands there at most once.
-    """
-
-    takes_runs: bool
+    """A judge that looks at readings by itself."""
 
     def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:
-        """Judge readings, each newer than its device's reading before; ``fleet`` holds them already."""
+        """Judge readings, each newer than its device's reading before; ``fleet`` holds them already.
+
+        A device may stand in a batch several times.
+        """
 
 
 @runtime_checkable

@@ -67,8 +67,6 @@ class LightingRateJudge:
         left_out: lamps that belong to no group of a scope, by scope.
     """
 
-    takes_runs = True
-
     def __init__(self, rule: Rule, registry: Registry, sky: Sky) -> None:
         self.rule = rule
         self.rule_id = rule.id

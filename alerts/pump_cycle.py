@@ -207,8 +207,6 @@ class PumpCycleJudge:
         due_ms: host time before which the passing of time changes nothing.
     """
 
-    takes_runs = True
-
     def __init__(self, rule: Rule, registry: Registry, sky: Sky) -> None:
         self.rule_id, self.kinds, self.fingerprint = rule.id, (rule.device,), rule.fingerprint
         self.rule, self.registry, self.sky = rule, registry, sky

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from alerts.columns import BatchColumns
+from alerts.columns import columns_of
 from alerts.expressions import Condition, condition
 from alerts.fleet import Fleet
 from alerts.judge import State
@@ -20,6 +20,7 @@ from alerts.messages import transition
 from alerts.places import ids_of, places_of
 from alerts.rules import Rule
 from alerts.spans import duration_ms
+from alerts.turns import turns
 from alerts.watches import Watches
 from devices.batch import Batch
 from devices.kinds import Kind
@@ -77,8 +78,6 @@ def parse(own: Node, kind: Kind, role: str | None) -> Params:
 class RiseJudge:
     """One rise rule over the devices of its kind."""
 
-    takes_runs = False
-
     def __init__(self, rule: Rule, registry: Registry, sky: Sky) -> None:
         self.rule_id, self.kinds, self.fingerprint = rule.id, (rule.device,), rule.fingerprint
         self._rule, self._registry, self._sky = rule, registry, sky
@@ -93,18 +92,26 @@ class RiseJudge:
         self._watches = Watches(len(self._rows), rule.for_ms, rule.keep_ms, self._params.samples, LOST_AFTER_MS)
 
     def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:
-        """Judge readings, each of another device and newer than its last."""
-        value = batch.trusted(self._params.field)
-        at = fleet.live[self.kinds[0]].local[batch.device].astype(np.intp)
+        """Judge readings, each newer than its device's reading before."""
+        columns = columns_of(fleet, batch)
+        value, at = columns(self._params.field), columns.at
+        if value is None:
+            return []
         usable = ~np.isnan(value) & self._watched[at]
         if self._params.where is not None:
             with np.errstate(all="ignore"):
-                held = self._params.where.yes.of(BatchColumns(fleet, batch, at))
+                held = self._params.where.yes.of(columns)
             usable &= False if held is None else held
         here = np.flatnonzero(usable)
         if not len(here):
             return []
         at, value, time_ms = at[here], value[here], batch.time_ms[here]
+        return [told for turn in turns(at) for told in self._take(at[turn], value[turn], time_ms[turn], now_ms)]
+
+    def _take(
+        self, at: npt.NDArray[np.intp], value: npt.NDArray[np.float64], time_ms: npt.NDArray[np.int64], now_ms: int
+    ) -> list[Transition]:
+        """Judge a reading of each of some devices."""
         rise: npt.NDArray[np.float64] = np.subtract(value, self._lowest(at, value, time_ms))
         fired, cleared = self._watches.judge(at, time_ms, rise > self._params.by, rise <= self._params.off_by, now_ms)
         return [

@@ -44,8 +44,6 @@ class RouteDeviationJudge:
         watch: its columns, and ``watch.counts`` of what was judged and what was not.
     """
 
-    takes_runs = True
-
     def __init__(self, rule: Rule, registry: Registry, sky: Sky) -> None:
         self.rule = rule
         self.rule_id = rule.id

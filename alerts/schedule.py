@@ -94,8 +94,6 @@ def _watched(node: Node) -> tuple[str, ...]:
 class ScheduleJudge:
     """A schedule rule over all cabinets; worked out on ticks, from what was last heard."""
 
-    takes_runs = True
-
     def __init__(self, rule: Rule, registry: Registry, sky: Sky) -> None:
         self.rule_id, self.kinds, self.fingerprint = rule.id, (rule.device,), rule.fingerprint
         self._rule, self._registry, self._sky = rule, registry, sky

@@ -82,8 +82,6 @@ def parse(own: Node, kind: Kind, role: str | None) -> Params:  # noqa: ARG001 - 
 class SectionJudge:
     """A section rule over all circuits; worked out on ticks, from what was last heard of every lamp."""
 
-    takes_runs = True
-
     def __init__(self, rule: Rule, registry: Registry, sky: Sky) -> None:
         self.rule_id, self.kinds, self.fingerprint = rule.id, (rule.device,), rule.fingerprint
         self._rule, self._registry, self._sky = rule, registry, sky

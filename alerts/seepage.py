@@ -43,8 +43,6 @@ class SeepageJudge:
         nights: figures night by night, and ``nights.counts`` of what became of them.
     """
 
-    takes_runs = True
-
     def __init__(self, rule: Rule, registry: Registry, sky: Sky) -> None:
         self.rule = rule
         self.rule_id = rule.id

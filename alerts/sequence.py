@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alerts.columns import BatchColumns
+from alerts.columns import BatchColumns, columns_of
 from alerts.expressions import Condition, condition
 from alerts.fleet import NEVER_AGAIN, Fleet
 from alerts.judge import State
@@ -19,7 +19,8 @@ from alerts.messages import transition
 from alerts.places import ids_of, places_of
 from alerts.rules import Rule
 from alerts.spans import duration_ms
-from alerts.watches import Mask, Places, Watches
+from alerts.turns import rows_of_any, turns
+from alerts.watches import Ints, Mask, Places, Watches
 from devices.batch import Batch
 from devices.kinds import Kind
 from devices.registry import Registry
@@ -68,8 +69,6 @@ def parse(own: Node, kind: Kind, role: str | None) -> Params:
 class SequenceJudge:
     """One sequence rule over the devices of its kind."""
 
-    takes_runs = False
-
     def __init__(self, rule: Rule, registry: Registry, sky: Sky) -> None:
         self.rule_id, self.kinds, self.fingerprint = rule.id, (rule.device,), rule.fingerprint
         self._rule, self._registry, self._sky = rule, registry, sky
@@ -85,22 +84,30 @@ class SequenceJudge:
         self._silent_ms: int = NEVER_AGAIN  # when a device that waits can have been silent for long enough
 
     def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:
-        """Judge readings, each of another device and newer than its last."""
-        p = self._params
-        at = fleet.live[self.kinds[0]].local[batch.device].astype(np.intp)
-        sheet = BatchColumns(fleet, batch, at)
+        """Judge readings, each newer than its device's reading before."""
+        p, sheet = self._params, columns_of(fleet, batch)
+        at = sheet.at
         first, _ = self._holds(p.first, sheet, len(at))
         first &= self._watched[at]
-        busy = first | (self._first_ms[at] > 0) | self._watches.alerted[at]
-        if not busy.any():
+        rows = rows_of_any(at, first | (self._first_ms[at] > 0) | self._watches.alerted[at])
+        if not len(rows):
             return []
-        time_ms = batch.time_ms
-        known = self._first_ms[at]
-        known = np.where((known > 0) & (time_ms - known > p.within_ms), 0, known)
-        known = np.where(first & (known == 0), time_ms, known)
         then, over = self._holds(p.then, sheet, len(at))
         if p.off is not None:
             over, _ = self._holds(p.off, sheet, len(at))
+        told: list[Transition] = []
+        for turn in turns(at[rows]):
+            now = rows[turn]
+            told += self._take(at[now], batch.time_ms[now], (first[now], then[now], over[now]), now_ms)
+        return told
+
+    def _take(self, at: Places, time_ms: Ints, holds: tuple[Mask, Mask, Mask], now_ms: int) -> list[Transition]:
+        """Judge a reading of each of some devices: whether the first holds, the other, and the end."""
+        p, (first, then, over) = self._params, holds
+        busy = first | (self._first_ms[at] > 0) | self._watches.alerted[at]
+        known = self._first_ms[at]
+        known = np.where((known > 0) & (time_ms - known > p.within_ms), 0, known)
+        known = np.where(first & (known == 0), time_ms, known)
         fires = (known > 0) & then & ~self._watches.alerted[at]
         self._first_ms[at] = np.where(fires | self._watches.alerted[at], 0, known)
         self._last_ms[at] = np.where(known > 0, now_ms, self._last_ms[at])

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from alerts.fleet import Fleet
+from alerts.turns import in_turns
 from devices.batch import Batch
 from devices.geometry import LocalProjection
 
@@ -170,30 +171,3 @@ def seen(fleet: Fleet, batch: Batch) -> Seen:
     if found is None:
         found = made[Seen] = Seen(batch, fleet.registry.projection)
     return found
-
-
-def in_turns(truck: npt.NDArray[np.integer[Any]]) -> tuple[Places | None, list[int]]:
-    """Lay readings out in turns, trucks with most of them first.
-
-    Args:
-        truck: (n,) whose each is, those of one truck in the order of time.
-
-    Returns:
-        their order, None where it is as it was; and where each turn begins, with the number of readings.
-    """
-    size = len(truck)
-    by_truck = truck.argsort(kind="stable")
-    ordered = truck[by_truck]
-    begins = np.ones(size, dtype=np.bool_)
-    np.not_equal(ordered[1:], ordered[:-1], out=begins[1:])
-    first = begins.nonzero()[0]
-    if len(first) == size:
-        return None, [0, size]
-    count = np.diff(first, append=size)
-    lane = np.empty(len(first), dtype=np.intp)
-    lane[(-count).argsort(kind="stable")] = np.arange(len(first))
-    turn = np.arange(size) - np.repeat(first, count)
-    cuts = np.concatenate([[0], np.cumsum(np.bincount(turn))])
-    order = np.empty(size, dtype=np.intp)
-    order[cuts[turn] + np.repeat(lane, count)] = by_truck
-    return order, cuts.tolist()

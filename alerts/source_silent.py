@@ -73,8 +73,6 @@ def _scope(registry: Registry, name: str) -> _Scope:
 class SourceSilentJudge:
     """One source silent rule over all its sources; judged on ticks, from when each device was last heard."""
 
-    takes_runs = True
-
     def __init__(self, rule: Rule, registry: Registry, sky: Sky) -> None:
         self.rule_id, self.kinds, self.fingerprint = rule.id, (rule.device,), rule.fingerprint
         self._rule, self._registry, self._sky = rule, registry, sky

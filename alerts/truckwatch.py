@@ -46,7 +46,6 @@ class TruckJudge:
 
     WANTED: ClassVar[tuple[str, ...]] = ()
     COLUMNS: ClassVar[dict[str, tuple[type, float]]] = {}
-    takes_runs = True
 
     def __init__(self, rule: Rule, registry: Registry, sky: Sky, rows: npt.NDArray[np.intp] | None = None) -> None:
         self.rule, self.rule_id, self.kinds, self.fingerprint = rule, rule.id, (rule.device,), rule.fingerprint

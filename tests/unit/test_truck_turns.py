@@ -10,7 +10,8 @@ import pytest
 
 from alerts.engine import Engine
 from alerts.rules import RuleSet, load_rules
-from alerts.sight import Seen, in_turns
+from alerts.sight import Seen
+from alerts.turns import in_turns
 from devices.batch import Batch, make_batch
 from devices.kinds import load_catalog
 from devices.registry import Asset, Fence, Permit, Registry
