@@ -21,6 +21,7 @@ from lamplighter.rehearsal.play import Outcome, rehearse
 
 CHUNK = 10  # seeds handed to a process at once
 SHOWN = 20  # failures told in full
+TOLD_EVERY = 500  # seeds, where nobody watches the bar
 LONGEST = 3000  # letters of one failure
 
 
@@ -53,6 +54,8 @@ def run_many(first: int, count: int, jobs: int) -> int:
             sums.update(outcome.counts, lives=outcome.lives)
             rate = f"{done / (time.monotonic() - began):.1f} seeds/s, {len(failed)} failed"
             progress.update(task, advance=1, rate=rate)
+            if not console.is_terminal and done % TOLD_EVERY == 0:
+                typer.echo(f"{done:,} of {count:,} seeds, {rate}")
             if outcome.failures:
                 failed.append(outcome.seed)
                 if len(failed) <= SHOWN:
