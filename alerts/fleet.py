@@ -72,7 +72,6 @@ class Live:
         self.time_ms, self.seen_ms, self.mark = (self._clocks[:, one] for one in (_TIME, _SEEN, _MARK))
         self._filled = np.zeros(len(kind.fields), dtype=bool)  # columns in which anybody has sent anything
         self._registry = registry
-        self._facts: dict[str, npt.NDArray[np.float64]] = {}
         self._fillings: dict[tuple[bytes, bytes], _Filling] = {}
         self._records: dict[tuple[int, int], npt.NDArray[np.void]] = {}
 
@@ -150,10 +149,7 @@ class Live:
 
     def fact(self, name: str) -> npt.NDArray[np.float64]:
         """Return one fact of the kind's devices, (m,), NaN where unknown."""
-        found = self._facts.get(name)
-        if found is None:
-            found = self._facts[name] = self._registry.fact(name, self.rows)
-        return found
+        return self._registry.fact(name, self.rows)
 
     def column(self, name: str) -> npt.NDArray[np.float64]:
         """Return the latest values of one field, (m,)."""

@@ -17,7 +17,7 @@ from alerts.expressions import Condition, condition
 from alerts.fleet import NEVER, NEVER_AGAIN, Fleet
 from alerts.judge import State
 from alerts.messages import transition
-from alerts.places import ids_of, places_of
+from alerts.places import found_of, some_of
 from alerts.rules import Rule
 from alerts.spans import Span, duration_ms, report_s, span
 from devices.batch import Batch
@@ -199,13 +199,13 @@ class OfflineJudge:
         """Return the state of every device that is offline or whose time is being counted."""
         counted = (self._since != 0) | (self._params.never_heard_after_ms > 0)
         at = np.flatnonzero(self._watched & (self._offline | counted))
-        ids = ids_of(self._registry, self._rows[at])
+        kept = some_of(self._registry, self._rows, at)
         clock = {"looked_ms": np.array([self._looked_ms], dtype=np.int64)}
-        return {"ids": ids} | clock | {name: column[at] for name, column in self._stored().items()}
+        return kept | clock | {name: column[at] for name, column in self._stored().items()}
 
     def load(self, state: State) -> None:
         """Take over a saved state; devices that no longer exist are let go, new ones start afresh."""
-        found = places_of(self._registry, self._rows, state["ids"])
+        found = found_of(self._registry, self._rows, state)
         here = found >= 0
         here[here] = self._watched[found[here]]
         for name, column in self._stored().items():

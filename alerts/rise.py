@@ -17,7 +17,7 @@ from alerts.expressions import Condition, condition
 from alerts.fleet import Fleet
 from alerts.judge import State
 from alerts.messages import transition
-from alerts.places import ids_of, places_of
+from alerts.places import found_of, some_of
 from alerts.rules import Rule
 from alerts.spans import duration_ms
 from alerts.turns import turns
@@ -170,13 +170,13 @@ class RiseJudge:
     def save(self) -> State:
         """Return the state of every device that was heard."""
         at = np.flatnonzero(self._half > np.iinfo(np.int64).min // 2)
-        kept: State = {"ids": ids_of(self._registry, self._rows[at]), "half": self._half[at]}
+        kept: State = some_of(self._registry, self._rows, at) | {"half": self._half[at]}
         kept |= {f"low{number}": self._lows[number, at] for number in range(HALVES)}
         return kept | self._watches.save(at)
 
     def load(self, state: State) -> None:
         """Take over a saved state; devices that no longer exist are let go."""
-        found = places_of(self._registry, self._rows, state["ids"])
+        found = found_of(self._registry, self._rows, state)
         here = found >= 0
         here[here] = self._watched[found[here]]
         self._half[found[here]] = state["half"][here]

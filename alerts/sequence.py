@@ -16,7 +16,7 @@ from alerts.expressions import Condition, condition
 from alerts.fleet import NEVER_AGAIN, Fleet
 from alerts.judge import State
 from alerts.messages import transition
-from alerts.places import ids_of, places_of
+from alerts.places import found_of, some_of
 from alerts.rules import Rule
 from alerts.spans import duration_ms
 from alerts.turns import rows_of_any, turns
@@ -176,12 +176,12 @@ class SequenceJudge:
     def save(self) -> State:
         """Return the state of every device that waits or is alerted."""
         at = np.flatnonzero((self._first_ms > 0) | self._watches.alerted)
-        kept: State = {"ids": ids_of(self._registry, self._rows[at]), "first_ms": self._first_ms[at]}
+        kept: State = some_of(self._registry, self._rows, at) | {"first_ms": self._first_ms[at]}
         return kept | {"last_ms": self._last_ms[at]} | self._watches.save(at)
 
     def load(self, state: State) -> None:
         """Take over a saved state; devices that no longer exist are let go."""
-        found = places_of(self._registry, self._rows, state["ids"])
+        found = found_of(self._registry, self._rows, state)
         here = found >= 0
         here[here] = self._watched[found[here]]
         self._first_ms[found[here]] = state["first_ms"][here]

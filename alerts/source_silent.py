@@ -19,7 +19,7 @@ from alerts.every import Every
 from alerts.fleet import NEVER, NEVER_AGAIN, Fleet
 from alerts.judge import State
 from alerts.messages import transition
-from alerts.places import ids_of, places_of
+from alerts.places import found_of, some_of
 from alerts.rules import Rule
 from alerts.source_settings import Params, parse
 from alerts.spans import report_s
@@ -233,7 +233,7 @@ class SourceSilentJudge:
         at = np.flatnonzero(self._since)
         kept: State = {
             "next_ms": np.array([self._pace.next_ms, self._looked_ms], dtype=np.int64),
-            "ids": ids_of(self._registry, at),
+            **some_of(self._registry, np.arange(len(self._registry)), at),
             "since": self._since[at],
         }
         for name, scope in zip(self._params.scopes, self._scopes, strict=True):
@@ -247,7 +247,7 @@ class SourceSilentJudge:
         """Take over a saved state; sources and devices that no longer exist are let go."""
         self._pace.load(state)
         self._looked_ms = int(state["next_ms"].astype(np.int64)[1])
-        found = places_of(self._registry, np.arange(len(self._registry)), state["ids"])
+        found = found_of(self._registry, np.arange(len(self._registry)), state)
         self._since[found[found >= 0]] = state["since"][found >= 0]
         for name, scope in zip(self._params.scopes, self._scopes, strict=True):
             number = {entity: k for k, entity in enumerate(scope.entities)}

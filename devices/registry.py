@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -114,14 +114,16 @@ class Registry:
         self.lon, self.lat, self.pole_index = columns.lon, columns.lat, columns.pole_index
         self.projection = LocalProjection(*(centre or self._centre()))
         self.kind, self.role = _numbers(catalog, columns)
-        self.columns = columns.with_coded("grid", self._grid(columns))
+        columns.ids.setflags(write=False)
+        self._index = Index(columns.ids, columns.index)
+        self.columns = replace(columns.with_coded("grid", self._grid(columns)), index=self._index.sorted)
         self.assets = Assets(self.columns)
-        self._index = Index(columns.ids)
         self.row: Mapping[str, int] = self._index
         self._groups: dict[str, Grouping] = {}
         self._rows: dict[tuple[str, str | None], npt.NDArray[np.intp]] = {}
         self._places: dict[bytes, npt.NDArray[np.int32]] = {}
         self._ids: dict[tuple[str, str | None], npt.NDArray[np.bytes_]] = {}
+        self._facts: dict[tuple[str, tuple[str, str | None]], npt.NDArray[np.float64]] = {}
 
     def __len__(self) -> int:
         return len(self.columns)
@@ -138,8 +140,10 @@ class Registry:
 
     def id_column(self, rows: npt.NDArray[np.integer]) -> npt.NDArray[np.bytes_]:
         """Return the device ids of rows; one array for all who ask for a whole kind or role, not to be written to."""
+        if len(rows) == len(self) and np.array_equal(rows, np.arange(len(self))):
+            return self.columns.ids
         for key, whole in self._rows.items():
-            if len(whole) == len(rows) and np.array_equal(whole, rows):
+            if whole is rows or (len(whole) == len(rows) and np.array_equal(whole, rows)):
                 if key not in self._ids:
                     self._ids[key] = self.columns.ids[whole]
                     self._ids[key].setflags(write=False)
@@ -152,8 +156,14 @@ class Registry:
         return self._index.find(ids)
 
     def fact(self, name: str, rows: npt.NDArray[np.intp] | None = None) -> npt.NDArray[np.float64]:
-        """Return a fact of some rows, or as a column over all, NaN where unknown; made anew each time."""
+        """Return a fact of some rows, or as a column over all, NaN where unknown.
+
+        One array for all who ask for a whole kind or role, not to be written to; otherwise made anew each time.
+        """
         known = self.columns.facts.get(name)
+        shared = next((key for key, whole in self._rows.items() if whole is rows), None)
+        if shared is not None and (name, shared) in self._facts:
+            return self._facts[name, shared]
         if rows is None:
             column = np.full(len(self), np.nan)
             if known is not None:
@@ -164,6 +174,9 @@ class Registry:
             place = np.minimum(np.searchsorted(known.row, rows.astype(known.row.dtype)), len(known.row) - 1)
             there = known.row[place] == rows
             column[there] = known.value[place[there]]
+        if shared is not None:
+            column.setflags(write=False)
+            self._facts[name, shared] = column
         return column
 
     def group(self, place: str) -> Grouping:

@@ -35,7 +35,8 @@ async def write_own_series(house: House) -> None:
     every = round(lighting_s / period_s)
     shown: list[OwnPoint] = []
     for turn in count():
-        rates = house.lighting() if turn % every == 0 else ()  # looks at the fleet here, while nobody changes it
+        # Looks at the fleet here, while nobody changes it; not in the first turn, while the house is finding its feet.
+        rates = house.lighting() if turn % every == min(1, every - 1) else ()
         try:
             points = await asyncio.to_thread(_points, house, rates, house.now_ms())
             over = ended(shown, points, house.now_ms())

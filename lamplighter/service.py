@@ -29,7 +29,8 @@ from storage.operations import AWAY, in_words
 
 log = structlog.get_logger("house")
 
-NOTIFY_PAUSE_S = 0.5  # how often the outbox is looked into
+NOTIFY_PAUSE_S = 0.5  # how often the outbox is looked into when nothing was decided
+NOTIFY_REST_S = 0.1  # and how soon again when something was
 OUTBOX_RETRY_S = 5.0  # how often an outbox that refuses is asked again
 GARBAGE = 50_000  # new objects between looks of the collector; a group of messages makes fewer
 STOP_S = 10.0  # what each part of a stop may take before it is cut short
@@ -136,7 +137,9 @@ async def _ended(task: asyncio.Task[None]) -> None:
 
 
 async def _notify(house: House) -> None:
+    decided = house.watch.decided
     while True:
+        decided.clear()
         try:
             await asyncio.to_thread(house.policy.round, house.now_ms())
             await house.notifier.deliver_due(house.now_ms())
@@ -147,7 +150,9 @@ async def _notify(house: House) -> None:
             log.warning("outbox refuses: notices wait in it", why=in_words(trouble), retry_in_s=OUTBOX_RETRY_S)
             await asyncio.sleep(OUTBOX_RETRY_S)
         else:
-            await asyncio.sleep(NOTIFY_PAUSE_S)
+            await asyncio.sleep(NOTIFY_REST_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(decided.wait(), NOTIFY_PAUSE_S - NOTIFY_REST_S)
 
 
 async def _losses(house: House) -> None:

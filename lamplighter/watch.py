@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -84,6 +85,7 @@ class Watch:
         self.hub = hub
         self.gaps = gaps
         self.pulse = Pulse()
+        self.decided = asyncio.Event()  # something was written down that people may have to be told of
         self._set_back = SetBack()
         self.stopping = False
         self.changes: deque[Callable[[], Awaitable[None]]] = deque()  # what is to be exchanged between two groups
@@ -101,23 +103,31 @@ class Watch:
         Returns:
             records that were judged again.
         """
-        judged_to = self.journal.start
-        if found is not None:
-            judged_to, arrays = found
-            self.engine.load(arrays)
-            self.incidents.load(arrays)
-            self.gaps.load(arrays)
+        judged_to = self.journal.start if found is None else found[0]
+        with ThreadPoolExecutor(1, "recover") as beside:  # most of either leaves the interpreter to the other
+            remembering = beside.submit(self._remember, judged_to)
+            if found is not None:
+                for part in (self.engine, self.incidents, self.gaps):
+                    part.load(found[1])
+            remembering.result()
         self.shipper.judged = judged_to
         judged = 0
-        for position, record in self.journal.read(min(judged_to, self.journal.tail(REMEMBERED_BYTES))):
+        for _, record in self.journal.read(judged_to):
             for batch in record.batches:
                 self.sieve.remember(batch)
-            if position > judged_to:
-                batches = [self._registered(batch) for batch in record.batches]
-                self.gaps.look(batches, self.engine.fleet)
-                self._recommit(self._judge(batches, record.now_ms), record.now_ms)
-                judged += 1
+            batches = [self._registered(batch) for batch in record.batches]
+            self.gaps.look(batches, self.engine.fleet)
+            self._recommit(self._judge(batches, record.now_ms), record.now_ms)
+            judged += 1
         return judged
+
+    def _remember(self, until: int) -> None:
+        """Let the sieve take in what was kept last, up to a position of the journal."""
+        for position, record in self.journal.read(self.journal.tail(REMEMBERED_BYTES)):
+            if position > until:
+                return
+            for batch in record.batches:
+                self.sieve.remember(batch)
 
     def take_up(self, engine: Engine, incidents: Incidents, decoder: Decoder) -> None:
         """Go on with other rules and a registry that has grown; called between two groups (lamplighter/reload.py)."""
@@ -291,6 +301,7 @@ class Watch:
         while changes:
             try:
                 await asyncio.to_thread(self._commit, changes, now_ms)
+                self.decided.set()
             except AWAY as trouble:
                 if not self.pulse.operations_trouble:
                     log.warning(

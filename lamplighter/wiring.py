@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TextIO
@@ -76,6 +77,9 @@ class House:
         settings.data.mkdir(parents=True, exist_ok=True)
         with ExitStack() as opened:
             opened.callback(lock_folder(settings.data).close)
+            reader = ThreadPoolExecutor(1, "snapshot")  # reads and sums up while the parts are built
+            newest = reader.submit(snapshot.newest, settings.data / "snapshots")
+            reader.shutdown(wait=False)
             self.operations = Operations(settings.operations_url())
             opened.callback(self.operations.close)
             self.policy = PolicyDesk(self, policy)
@@ -87,7 +91,7 @@ class House:
             self.engine = Engine(self.rules, self.registry, self.sky, int(AWAY_MS * clock.speed))
             self.inhibition = load_inhibition(settings.inhibition, self.catalog)
             self.timing = timing_of(settings)
-            self._snapshot = snapshot.load(settings.data / "snapshots")
+            self._snapshot = snapshot.relied_on(settings.data / "snapshots", newest.result())
             self.journal = Journal(
                 settings.data / "journal",
                 self.catalog,

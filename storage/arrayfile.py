@@ -12,6 +12,7 @@ import mmap
 import os
 import struct
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from io import FileIO
@@ -127,16 +128,21 @@ def number_of(path: Path, mark: bytes) -> int | None:
 
 
 class _Kept(Mapping[str, Array]):
-    """The arrays of a file, each read when it is asked for."""
+    """The arrays of a file, each read when it is asked for; what was written once for several names is read once."""
 
     def __init__(self, handle: int, table: Mapping[str, tuple[int, str, list[int]]]) -> None:
         self._handle, self._table = handle, table
+        often = Counter((place, kind, tuple(shape)) for place, kind, shape in table.values())
+        self._shared: dict[Any, Array | None] = {key: None for key, times in often.items() if times > 1 and key[2]}
 
     def __del__(self) -> None:
         os.close(self._handle)
 
     def __getitem__(self, name: str) -> Array:
         place, kind, shape = self._table[name]
+        key = (place, kind, tuple(shape))
+        if (shared := self._shared.get(key)) is not None:
+            return shared
         array: npt.NDArray[Any] = np.empty(shape, dtype=kind)
         view, done = array.reshape(-1).view(np.uint8).data if array.nbytes else memoryview(b""), 0
         while done < array.nbytes:
@@ -144,6 +150,9 @@ class _Kept(Mapping[str, Array]):
             if not got:
                 raise OSError(f"{name}: the file has become shorter")
             done += got
+        if key in self._shared:
+            array.setflags(write=False)
+            self._shared[key] = array
         return array
 
     def __contains__(self, name: object) -> bool:

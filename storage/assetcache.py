@@ -18,7 +18,7 @@ import numpy.typing as npt
 from devices.assetcolumns import Coded, Columns, Sparse, Texts
 from storage import arrayfile
 
-_MARK = b"LLR2"  # the digit is of the file's form
+_MARK = b"LLR3"  # the digit is of the file's form
 
 
 def read(path: Path, stamp: int) -> Columns | None:
@@ -50,6 +50,8 @@ def _packed(columns: Columns) -> dict[str, npt.NDArray[Any]]:
         "name": _bytes(columns.name.text),
         "name_bounds": columns.name.bounds,
     }
+    if columns.index is not None:
+        out["index.rows"], out["index.sums"] = columns.index
     for name, column in columns.coded.items():
         out[f"code.{name}"] = column.code
         out[f"names.{name}"] = _bytes("".join(column.names))
@@ -77,6 +79,7 @@ def _unpacked(found: Mapping[str, npt.NDArray[Any]]) -> Columns:
         found["lat"],
         found["pole_index"],
         facts,
+        (found["index.rows"], found["index.sums"]) if "index.rows" in found else None,
     )
 
 

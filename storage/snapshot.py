@@ -60,20 +60,27 @@ def save(folder: Path, position: int, arrays: Arrays) -> None:
 
 
 def load(folder: Path) -> tuple[int, Arrays] | None:
-    """Return position and arrays of the newest whole snapshot, None where there is none.
+    """Return position and arrays of the newest whole snapshot, to be relied on. Raises OSError."""
+    return relied_on(folder, newest(folder))
 
-    Its name is brought to the disk: a life that was killed may not have come to that, and the journal before it is let
-    go from now on.
+
+def newest(folder: Path) -> tuple[int, Arrays] | None:
+    """Return position and arrays of the newest whole snapshot, None where there is none."""
+    found = (arrayfile.read(path, _MARK) for path in sorted(folder.glob("snapshot-*.snap"), reverse=True))
+    return next((one for one in found if one is not None), None)
+
+
+def relied_on(folder: Path, found: tuple[int, Arrays] | None) -> tuple[int, Arrays] | None:
+    """Return what :func:`newest` found, its name on the disk.
+
+    A life that was killed may not have come to that, and the journal before it is let go from now on.
 
     Raises:
         OSError: the disk refuses.
     """
-    for path in sorted(folder.glob("snapshot-*.snap"), reverse=True):
-        found = arrayfile.read(path, _MARK)
-        if found is not None:
-            sync_folder(folder)
-            return found
-    return None
+    if found is not None:
+        sync_folder(folder)
+    return found
 
 
 def _target(folder: Path) -> Path:
