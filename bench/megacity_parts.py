@@ -164,9 +164,10 @@ class House:
             self._until(lambda: self._figure("lamplighter_broker_connected") == 1, 120)
         return time.monotonic() - began
 
-    def reads(self, within_s: float) -> None:
-        """Wait until it has taken a reading the whole way."""
-        self._until(lambda: self._figure("lamplighter_readings_total") > 0, within_s)
+    def reads(self, within_s: float, *, another: bool = False) -> None:
+        """Wait until it has taken a reading the whole way; ``another``: beside those that it has taken already."""
+        taken = self._figure("lamplighter_readings_total") if another else 0.0
+        self._until(lambda: self._figure("lamplighter_readings_total") > taken, within_s)
 
     def lines(self) -> list[dict[str, Any]]:
         """Return the ledger's lines, none while it does not answer."""

@@ -13,7 +13,7 @@ import pytest
 from storage import snapshot
 from tests.real.processes import need
 
-CALLS = ("mkdir", "openat", "pwrite64", "fsync", "close", "rename", "unlink")
+CALLS = ("mkdir", "openat", "flock", "pwrite64", "ftruncate", "fsync", "close", "rename")
 SAVE = """
 import sys
 from pathlib import Path
@@ -24,9 +24,9 @@ snapshot.save(Path(sys.argv[1]), 300, {"state": np.full(5000, 3.0), "words": np.
 
 
 def _save_killed_at(folder: Path, call: str, number: int) -> bool:
-    """Save the third snapshot in a process that dies as it enters its n-th such call on the folder; say if it did."""
+    """Save the fourth snapshot, over the file of the first, in a process that dies as it enters its n-th such call on the folder; say if it did."""
     (strace,) = need("strace")
-    paths = [folder, *(folder / f"snapshot-{n:012d}.{end}" for n in (1, 2, 3) for end in ("snap", "draft"))]
+    paths = [folder, *(folder / f"snapshot-{n:012d}.{end}" for n in (2, 3, 4, 5) for end in ("snap", "draft"))]
     words = [strace, "-f", "-qq", "-o", "/dev/null", *(word for path in paths for word in ("-P", str(path)))]
     words += ["-e", f"trace={call}", "-e", f"inject={call}:signal=SIGKILL:when={number}"]
     done = subprocess.run([*words, sys.executable, "-c", SAVE, str(folder)], check=False)
@@ -40,14 +40,16 @@ def test_a_kill_at_any_call_leaves_the_old_snapshot_or_the_new_one(tmp_path: Pat
     for call in CALLS:
         for number in range(1, 20):
             folder = tmp_path / f"{call}-{number}"
-            snapshot.save(folder, 100, {"state": np.full(5000, 1.0), "words": np.array(["oldest"])})
+            snapshot.save(folder, 50, {"state": np.full(6000, 0.5), "words": np.array(["oldest"])})
+            snapshot.save(folder, 100, {"state": np.full(5000, 1.0), "words": np.array(["older"])})
             snapshot.save(folder, 200, {"state": np.full(5000, 2.0), "words": np.array(["old"])})
             killed = _save_killed_at(folder, call, number)
             position = _whole(folder)
             snapshot.save(folder, 400, {"state": np.full(5000, 4.0), "words": np.array(["later"])})
             assert _whole(folder) == 400
             left = sorted(path.name for path in folder.iterdir())
-            assert len(left) == snapshot.KEPT, f"what a kill left lying about is cleared by the next: {left}"
+            assert sum(name.endswith(".snap") for name in left) == snapshot.KEPT
+            assert len(left) == snapshot.KEPT + 1, f"what a kill left lying about is written over by the next: {left}"
             if not killed:
                 assert position == 300
                 break
@@ -55,8 +57,8 @@ def test_a_kill_at_any_call_leaves_the_old_snapshot_or_the_new_one(tmp_path: Pat
     print(f"{len(kills)} kills: {kills}")
     assert {call for call, _, _ in kills} == set(CALLS), "each of these calls is made, and was died at"
     assert {position for _, _, position in kills} == {200, 300}
-    assert all(position == 200 for call, _, position in kills if call in ("mkdir", "write", "rename"))
-    assert all(position == 300 for call, _, position in kills if call == "unlink")
+    assert all(position == 200 for call, _, position in kills if call in ("mkdir", "pwrite64", "ftruncate"))
+    assert [position for call, _, position in kills if call == "rename"] == [200, 300], "its own name, then the oldest's"
 
 
 def _whole(folder: Path) -> int:
