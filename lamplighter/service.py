@@ -39,6 +39,7 @@ STOP_S = 10.0  # what each part of a stop may take before it is cut short
 def run_service(settings: Settings) -> int:
     """Run until SIGINT or SIGTERM; return the exit status."""
     heap.settle()
+    gc.disable()  # until the house stands: nothing that a start makes is garbage
     configure_logging(sys.stderr)
     return asyncio.run(_serve(settings))
 
@@ -97,6 +98,7 @@ async def running(house: House) -> AsyncIterator[int]:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE)
+    gc.enable()
     if judged:
         log.info("recovered", records=judged)
     server = _Server(uvicorn.Config(create_app(house), log_config=None, access_log=False, timeout_graceful_shutdown=3))
