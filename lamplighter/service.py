@@ -41,7 +41,10 @@ def run_service(settings: Settings) -> int:
     heap.settle()
     gc.disable()  # until the house stands: nothing that a start makes is garbage
     configure_logging(sys.stderr)
-    return asyncio.run(_serve(settings))
+    try:
+        return asyncio.run(_serve(settings))
+    finally:
+        gc.enable()
 
 
 def configure_logging(stream: TextIO) -> None:

@@ -30,7 +30,7 @@ _ENCODED = re.compile(r"[%\\\x00-\x1f\x7f]")
 _SPECIAL = re.compile(r"([,= ])")
 _DECODED = re.compile(r"%([0-9A-F]{2})")
 HEADS_MAX = 50_000  # devices whose tags are kept at hand; a city of a million is not all kept twice
-_TIME = "time_us"  # no field's name (devices.kinds.RESERVED)
+_TIME = "time_ms"  # no field's name (devices.kinds.RESERVED)
 
 _encode = msgspec.json.Encoder().encode
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from storage import arrayfile
@@ -47,11 +48,12 @@ class Draft:
         except OSError:
             self._path.unlink(missing_ok=True)
             raise
-        *older, spare = [self._path, *sorted(self._folder.glob("snapshot-*.snap"))[:-KEPT]]
-        for old in older:
-            old.unlink(missing_ok=True)
-        if spare != self._path:  # its pages are at hand: the next one is written over it, in a fraction of the time
-            spare.rename(_target(self._folder).with_suffix(".draft"))
+        old = sorted(self._folder.glob("snapshot-*.snap"))[:-KEPT]
+        for path in old[:-1]:
+            path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            for path in old[-1:]:  # its pages are at hand: the next one is written over it, in a fraction of the time
+                path.rename(_target(self._folder).with_suffix(".draft"))
 
 
 def save(folder: Path, position: int, arrays: Arrays) -> None:
