@@ -142,17 +142,21 @@ class CycleJudge:
 
     def readings(self, fleet: Fleet, batch: Batch, now_ms: int) -> list[Transition]:  # noqa: ARG002 - device time counts
         """Count what has changed since each device's reading before."""
-        value, count, held = self._measured(columns_of(fleet, batch), len(batch))
-        at = self._index[batch.device].astype(np.intp)
-        mine = at >= 0
-        if not (mine & (held | (self._last[at] > 0))).any():
+        place = self._index[batch.device]
+        mine = (place >= 0).nonzero()[0]
+        if not len(mine):
+            return []
+        measured = self._measured(columns_of(fleet, batch), len(batch))
+        value, count, held = measured[0][mine], measured[1][mine], measured[2][mine]
+        at, time_ms = place[mine].astype(np.intp), batch.time_ms[mine]
+        if not held.any() and not self._last[at].any():
             return []
         known = ~np.isnan(value) & held
         followed = before(at, known, self._last > 0)  # else nothing is known of the device, nor to be learned
-        rows = (mine & (held | followed)).nonzero()[0]
-        at, time_ms, value, count, known = at[rows], batch.time_ms[rows], value[rows], count[rows], known[rows]
-        for turn in turns(at):
-            self._take(at[turn], time_ms[turn], value[turn], count[turn], known[turn])
+        rows = (held | followed).nonzero()[0]
+        for turn in turns(at[rows]):
+            now = rows[turn]
+            self._take(at[now], time_ms[now], value[now], count[now], known[now])
         return []
 
     def _take(self, at: Places, time_ms: Ints, value: Floats, count: Floats, known: Mask) -> None:

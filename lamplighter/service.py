@@ -74,6 +74,7 @@ async def _serve(settings: Settings) -> int:
     loop.add_signal_handler(signal.SIGHUP, house.reloader.ask)
     try:
         async with running(house) as port:
+            gc.enable()
             log.info("watching", devices=len(house.registry), rules=len(house.rules.rules))
             url = f"http://{settings.api.host}:{port}/"
             log.info("open the console in a browser", url=url, token=_token(settings))
@@ -101,7 +102,6 @@ async def running(house: House) -> AsyncIterator[int]:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE)
-    gc.enable()
     if judged:
         log.info("recovered", records=judged)
     server = _Server(uvicorn.Config(create_app(house), log_config=None, access_log=False, timeout_graceful_shutdown=3))

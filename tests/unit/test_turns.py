@@ -90,6 +90,17 @@ def test_rules_that_remember_say_the_same_however_many_readings_of_a_device_come
     assert {"lamp_power", "manhole_rising", "gas_h2s_rising", "cover_moved"} <= told
 
 
+def test_a_city_that_has_none_of_the_devices_that_a_rule_is_about_is_judged_by_the_others() -> None:
+    registry = Registry(CATALOG, [Asset("box-1", "streetlight", "cabinet")], centre=(114.3, 30.6))
+    engine = Engine(RULES, registry, Sky(registry, "Asia/Shanghai", RULES.lighting))
+    kind = CATALOG["streetlight"]
+    values = np.full((len(kind.fields), 3), np.nan)
+    values[kind.column("phase_a_v")] = (230.0, 300.0, 231.0)
+    step_ms = START_MS + 600_000 * np.arange(1, 4)
+    engine.step([make_batch(kind, int(step_ms[-1]), step_ms, [0, 0, 0], values)], int(step_ms[-1]))
+    assert engine.fleet.live["streetlight"].column("phase_a_v").tolist() == [231.0]
+
+
 def test_a_turn_holds_each_device_once_and_all_rows_of_a_chosen_one_are_found() -> None:
     rng = np.random.default_rng(3)
     device = rng.choice(9, 60)
