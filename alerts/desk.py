@@ -12,6 +12,7 @@ from alerts.columns import BatchColumns
 from alerts.expression import ExpressionJudge
 from alerts.fleet import Fleet
 from alerts.judge import Clock, Ear, Judge, Reader
+from alerts.turns import begins
 from devices.batch import MARK_FUTURE, MARK_LATE, Batch
 from devices.kinds import Kind
 from devices.registry import Registry
@@ -100,21 +101,13 @@ def in_turn(at: Places, time_ms: npt.NDArray[np.int64]) -> tuple[Places, Places,
         its device, (k,).
     """
     order = np.argsort(at, kind="stable")
-    begins = _begins(at[order])
-    device = np.cumsum(begins) - 1
+    newer = begins(at[order])
+    device = np.cumsum(newer) - 1
     rank = np.unique(time_ms, return_inverse=True)[1][order]
     height = device * len(at) + rank  # later devices stand above earlier ones whatever the time
-    newer = begins
     newer[1:] |= height[1:] > np.maximum.accumulate(height)[:-1]
     order, device = order[newer], device[newer]
-    first = _begins(device).nonzero()[0]
+    first = begins(device).nonzero()[0]
     turn = np.arange(len(order)) - np.repeat(first, np.diff(first, append=len(order)))
     back = np.argsort(order)
     return order[back], turn[back], device[back]
-
-
-def _begins(values: Places) -> npt.NDArray[np.bool_]:
-    """Return where a value differs from the one before it, (n,); the first always does."""
-    out = np.ones(len(values), dtype=np.bool_)
-    np.not_equal(values[1:], values[:-1], out=out[1:])
-    return out

@@ -55,7 +55,8 @@ def by_place(registry: Registry, lamps: npt.NDArray[np.intp], scope: str, least:
 
 def _places(cells: list[str]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
     """Return (n, 2) where grid cells lie, east and north, and which are named as cells: an import may name others."""
-    if _CELLS.fullmatch(text := "\n".join(cells)):  # a large city has a hundred thousand: all of them at once
+    text = "\n".join(cells)
+    if text.count("\n") < len(cells) and _CELLS.fullmatch(text):  # a large city has a hundred thousand: all at once
         numbers = np.fromstring(text.replace("E", "").replace("N", " "), dtype=np.int64, sep=" ")
         return numbers.reshape(-1, 2), np.ones(len(cells), dtype=bool)
     found = [_CELL.match(name) for name in cells]

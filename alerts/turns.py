@@ -13,6 +13,13 @@ Places = npt.NDArray[np.intp]
 Mask = npt.NDArray[np.bool_]
 
 
+def begins(values: npt.NDArray[np.integer[Any]]) -> Mask:
+    """Return where a value differs from the one before it, (n,); the first always does."""
+    out = np.ones(len(values), dtype=np.bool_)
+    np.not_equal(values[1:], values[:-1], out=out[1:])
+    return out
+
+
 def in_turns(device: npt.NDArray[np.integer[Any]]) -> tuple[Places | None, list[int]]:
     """Lay readings out in turns, devices with most of them first.
 
@@ -25,9 +32,7 @@ def in_turns(device: npt.NDArray[np.integer[Any]]) -> tuple[Places | None, list[
     size = len(device)
     by_device = device.argsort(kind="stable")
     ordered = device[by_device]
-    begins = np.ones(size, dtype=np.bool_)
-    np.not_equal(ordered[1:], ordered[:-1], out=begins[1:])
-    first = begins.nonzero()[0]
+    first = begins(ordered).nonzero()[0]
     if len(first) == size:
         return None, [0, size]
     count = np.diff(first, append=size)
@@ -56,8 +61,7 @@ def before(device: npt.NDArray[np.integer[Any]], said: Mask, known: Mask) -> Mas
     ordered = device[order]
     found = np.empty(len(device), dtype=np.bool_)
     found[order[1:]] = said[order[:-1]]
-    first = np.ones(len(device), dtype=np.bool_)
-    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    first = begins(ordered)
     found[order[first]] = known[ordered[first]]
     return found
 

@@ -31,11 +31,11 @@ class _Strict(Composer):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:  # noqa: ANN401 - as the base has it
         """Refuse an alias and what is nested too deeply, compose anything else."""
-        if self.check_event(yaml.AliasEvent):  # type: ignore[attr-defined]  # it is the parser's, beside this class
-            event = self.peek_event()  # type: ignore[attr-defined]
+        if self.check_event(yaml.AliasEvent):  # type: ignore[attr-defined]  # the parser's, beside this class
+            event = self.peek_event()  # type: ignore[attr-defined]  # as well
             raise yaml.composer.ComposerError(None, None, "aliases are not read; write it out", event.start_mark)
         if self.depth == DEPTH_MAX:
-            event = self.peek_event()  # type: ignore[attr-defined]
+            event = self.peek_event()  # type: ignore[attr-defined]  # as well
             raise yaml.composer.ComposerError(None, None, TOO_DEEP, event.start_mark)
         self.depth += 1
         try:
